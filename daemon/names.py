@@ -1,0 +1,32 @@
+"""Every name of the wire contract: API groups, annotations, labels, conditions and shared constants."""
+
+from typing import Final
+
+PROGRAM: Final = "inplaced"
+KRUISE_GROUP: Final = "apps.kruise.io"
+KRUISE_VERSIONS: Final = ("v1beta1", "v1alpha1")
+"""Served versions, the stored one first."""
+KRUISE_API: Final = f"{KRUISE_GROUP}/{KRUISE_VERSIONS[0]}"
+
+PREFIX: Final = "inplaced.dev/"
+"""Prefix of our own annotations, labels and conditions."""
+PRIORITY_ANNOTATION: Final = f"{PREFIX}priority"
+"""Integer on an ImagePullJob: higher pulls first on a node."""
+PULLED_BY_ANNOTATION: Final = "apps.kruise.io/pulling-image-by"
+"""On the CRI sandbox config of a pull, so that runtimes and mirrors can tell our pulls."""
+
+TEMPLATE_HASH_LABEL: Final = "controller-revision-hash"
+"""On children of an ImageListPullJob: which version of the list made them."""
+
+READY: Final = "Ready"
+RECONCILING: Final = "Reconciling"
+STALLED: Final = "Stalled"
+"""The condition types of kstatus."""
+
+PINNED_LABEL: Final = "io.cri-containerd.pinned"
+"""containerd's image label that CRI reports as Image.pinned (containerd #6930)."""
+PINNED_VALUE: Final = "pinned"
+LEASE_PREFIX: Final = "inplaced-pin-"
+"""Ids of the containerd leases that hold an image's content."""
+PIN_OWNER_LABEL: Final = f"{PREFIX}pin"
+"""On images and leases that we pinned, so that we never unpin what somebody else pinned."""
