@@ -1,4 +1,4 @@
-"""The kinds of image pre-download: ImagePullJob, ImageListPullJob, NodeImage, and Secret as far as it is read.
+"""The kinds of image pre-download: ImagePullJob, ImageListPullJob, NodeImage; and Secret.
 
 The wire formats are OpenKruise's, both served versions being alike in what is read here. ``conditions`` and
 ``observedGeneration`` in the status of jobs are our additions.
@@ -6,7 +6,7 @@ The wire formats are OpenKruise's, both served versions being alike in what is r
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -234,6 +234,3 @@ class Secret(Wire):
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.key}, {self.type})"
-
-    def __rich_repr__(self) -> Any:
-        yield str(self.metadata.key)

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Base of all API data: camelCase outside, snake_case inside, defaults left out, unknown fields ignored."""
+    """Base of all API data: camelCase outside, snake_case inside, unknown fields ignored."""
 
 
 class Key(NamedTuple):

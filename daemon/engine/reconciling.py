@@ -1,0 +1,76 @@
+"""Runs a reconcile function over a queue: the one place with a broad ``except``, timing and counting."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+from daemon.engine.objects import ConflictError
+from daemon.engine.queue import QueueClosedError, WorkQueue
+from daemon.metrics import Metrics
+
+K = TypeVar("K", bound=Hashable)
+Reconcile = Callable[[K], Awaitable[float | None]]
+
+log = structlog.get_logger()
+
+
+class PermanentError(Exception):
+    """Trying again is useless until the object changes; the reconciler has told why in a condition."""
+
+
+class Controller(Generic[K]):
+    """Workers that call *reconcile* for each key.
+
+    Three outcomes: done (look again in the seconds that it returned, if any), error (back-off), permanent (given up until
+    the key is added again). A conflict is a normal outcome: the key is looked at again with the newer object.
+    """
+
+    def __init__(self, name: str, reconcile: Reconcile[K], metrics: Metrics, *, workers: int = 1) -> None:
+        self.name = name
+        self.queue: WorkQueue[K] = WorkQueue()
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._workers = workers
+
+    async def run(self) -> None:
+        """Work until the queue is closed and empty."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"{self.name}-worker-{number}")
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except QueueClosedError:
+                return
+            try:
+                with structlog.contextvars.bound_contextvars(controller=self.name, key=str(key)):
+                    await self._attempt(key)
+            finally:
+                self.queue.done(key)
+
+    async def _attempt(self, key: K) -> None:
+        started = time.monotonic()
+        result = "ok"
+        try:
+            again_in = await self._reconcile(key)
+        except PermanentError as error:
+            result = "refused"
+            self.queue.forget(key)
+            log.warning("gave up", error=str(error))
+        except ConflictError:
+            result = "conflict"
+            self.queue.retry(key)
+        except Exception:  # noqa: BLE001 - the engine's one broad except: a bug in one key must not end the others
+            result = "error"
+            log.exception("reconcile failed", retry_in=round(self.queue.retry(key), 3))
+        else:
+            self.queue.forget(key)
+            if again_in is not None:
+                self.queue.add_after(key, again_in)
+        self._metrics.reconciles.labels(self.name, result).inc()
+        self._metrics.reconcile_seconds.labels(self.name).observe(time.monotonic() - started)

@@ -1,0 +1,128 @@
+"""The Prometheus series of one process, in a registry of its own: tests share nothing."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+_PULL_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300)
+_WAIT_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
+
+PULL_REASONS = (
+    "ImageNotFound",
+    "Unauthorized",
+    "Denied",
+    "RateLimited",
+    "RegistryUnreachable",
+    "TlsFailure",
+    "NoSpace",
+    "WrongPlatform",
+    "InvalidReference",
+    "TimedOut",
+    "RuntimeDown",
+    "DeadlineExceeded",
+    "PullFailed",
+)
+"""Every reason a failed pull can have: the label set is bounded and starts at 0."""
+
+
+class Metrics:
+    """All series, made at start so that a dashboard shows them before the first event."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._engine()
+        self._pulling()
+        self._runtime()
+
+    def _engine(self) -> None:
+        self.reconciles = Counter(
+            "inplaced_reconciles_total",
+            "Reconciliations by controller and result (ok, conflict, refused, error).",
+            ["controller", "result"],
+            registry=self.registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "inplaced_reconcile_seconds",
+            "How long one reconciliation took.",
+            ["controller"],
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+
+    def _pulling(self) -> None:
+        self.pulls = Counter(
+            "inplaced_pulls_total",
+            "Pull attempts by result (pulled, present, failed, cancelled) and reason of a failure.",
+            ["result", "reason"],
+            registry=self.registry,
+        )
+        for result in ("pulled", "present", "cancelled"):
+            self.pulls.labels(result, "")
+        for reason in PULL_REASONS:
+            self.pulls.labels("failed", reason)
+        self.pull_seconds = Histogram(
+            "inplaced_pull_duration_seconds",
+            "Duration of successful pulls that fetched something.",
+            buckets=_PULL_SECONDS,
+            registry=self.registry,
+        )
+        self.pull_wait_seconds = Histogram(
+            "inplaced_pull_queue_wait_seconds",
+            "From the request to the start of its first attempt.",
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
+        )
+        self.pull_retries = Counter(
+            "inplaced_pull_retries_total", "Attempts after the first.", registry=self.registry
+        )
+        self.bytes_fetched = Counter(
+            "inplaced_pull_fetched_bytes_total", "Compressed bytes fetched by pulls.", registry=self.registry
+        )
+        self.bytes_reused = Counter(
+            "inplaced_pull_reused_bytes_total",
+            "Compressed bytes of layers that were on the node already.",
+            registry=self.registry,
+        )
+        self.pulls_waiting = Gauge(
+            "inplaced_pulls_waiting", "Wanted images that wait for a worker.", registry=self.registry
+        )
+        self.pulls_running = Gauge("inplaced_pulls_running", "Pulls in progress.", registry=self.registry)
+        self.images_pinned = Gauge(
+            "inplaced_images_pinned", "Images protected against garbage collection.", registry=self.registry
+        )
+
+    def _runtime(self) -> None:
+        self.cri_calls = Histogram(
+            "inplaced_cri_call_duration_seconds",
+            "Latency of calls to the container runtime by method and gRPC code.",
+            ["method", "code"],
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self.runtime_ready = Gauge(
+            "inplaced_runtime_ready",
+            "1 when the runtime answers and is ready.",
+            ["runtime"],
+            registry=self.registry,
+        )
+        self.disk_free = Gauge(
+            "inplaced_image_filesystem_free_bytes",
+            "Free bytes of the file system that holds the images.",
+            registry=self.registry,
+        )
+        self.disk_available = Gauge(
+            "inplaced_image_filesystem_available_bytes",
+            "Free bytes less the reserve: what pulls may use.",
+            registry=self.registry,
+        )
+        self.refused_documents = Gauge(
+            "inplaced_refused_documents", "Manifest documents that are invalid now.", registry=self.registry
+        )
+
+    def observe_call(self, method: str, code: str, seconds: float) -> None:
+        """Count one call to the runtime."""
+        self.cri_calls.labels(method, code).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """All series in the Prometheus text format."""
+        return generate_latest(self.registry)
