@@ -51,7 +51,7 @@ class NodeSelector(LabelSelector):
     names: tuple[str, ...] = ()
 
 
-class ImagePullTemplate(Wire):
+class ImagePullTemplate(Wire, kw_only=True):
     """What ImagePullJob and ImageListPullJob share."""
 
     pull_secrets: tuple[str, ...] = ()
