@@ -1,4 +1,4 @@
-"""Starts and stops a process's parts in order: feeders stop, queues close, workers drain, the late are cancelled."""
+"""Starts and stops a process's parts in order: queues close, workers drain, the late are cancelled."""
 
 import asyncio
 import signal

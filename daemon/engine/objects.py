@@ -38,8 +38,8 @@ class AlreadyExistsError(ObjectsError):
 class Objects(Protocol[T]):
     """The objects of one kind: a cache that is read without waiting, and writes that answer what was stored.
 
-    Reads show a write of this process as soon as it returned. Listeners are called on the event loop, with the key,
-    after each change of an object, its deletion included; they must not block.
+    Reads show a write of this process as soon as it returned. Listeners are called on the event loop, with the
+    key, after each change of an object, its deletion included; they must not block.
     """
 
     def get(self, key: Key) -> T | None:
@@ -66,7 +66,10 @@ class Objects(Protocol[T]):
         ...
 
     async def replace_status(self, obj: T) -> T:
-        """Store another status and nothing else. Raises ConflictError or NotFoundError."""
+        """Store another status and nothing else. Raises ConflictError or NotFoundError.
+
+        An empty resourceVersion means: whatever is stored now, as long as the UID is the same.
+        """
         ...
 
     async def delete(self, obj: T) -> None:

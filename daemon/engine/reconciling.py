@@ -24,8 +24,9 @@ class PermanentError(Exception):
 class Controller(Generic[K]):
     """Workers that call *reconcile* for each key.
 
-    Three outcomes: done (look again in the seconds that it returned, if any), error (back-off), permanent (given up until
-    the key is added again). A conflict is a normal outcome: the key is looked at again with the newer object.
+    Three outcomes: done (look again in the seconds that it returned, if any), error (back-off), permanent
+    (given up until the key is added again). A conflict is normal: the key is looked at again with the newer
+    object.
     """
 
     def __init__(self, name: str, reconcile: Reconcile[K], metrics: Metrics, *, workers: int = 1) -> None:
@@ -65,7 +66,7 @@ class Controller(Generic[K]):
         except ConflictError:
             result = "conflict"
             self.queue.retry(key)
-        except Exception:  # noqa: BLE001 - the engine's one broad except: a bug in one key must not end the others
+        except Exception:  # the one broad except: a bug in one key must not end the work on others
             result = "error"
             log.exception("reconcile failed", retry_in=round(self.queue.retry(key), 3))
         else:
