@@ -1,0 +1,365 @@
+"""Decides what to do about the wanted images of one node: a pure function of one snapshot.
+
+Every action names the image and the version of the request that it is for, so that a repeat is harmless and a
+late one cannot hit a successor.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from daemon.objects.images import ImageTagStatus, PullRule, SecretReference
+
+UNCOUNTED = frozenset({"NoSpace", "RuntimeDown"})
+"""Reasons that wait for the node to recover and use up no retry."""
+DEADLINE = "DeadlineExceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed."""
+
+    reason: str
+    message: str
+    remedy: str = ""
+    final: bool = False
+    """No retry can succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One tag of the NodeImage's spec, with defaults filled in."""
+
+    ref: str
+    name: str
+    tag: str
+    version: int
+    created_at: datetime
+    rule: PullRule = "IfNotPresent"
+    priority: int = 0
+    timeout: float = 600.0
+    backoff_limit: int = 3
+    deadline_at: datetime | None = None
+    secrets: tuple[SecretReference, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    owners: tuple[str, ...] = ()
+    problem: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a look at the runtime and the registry found, just before a pull."""
+
+    image_id: str = ""
+    """Id of the image if it is present."""
+    needed: int = 0
+    """Bytes of disk that a pull takes, unpacked."""
+
+
+class Stage(Enum):
+    """What is being done about an image now."""
+
+    IDLE = auto()
+    LOOKING = auto()
+    PULLING = auto()
+    CANCELLING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What this process knows of one request."""
+
+    version: int
+    stage: Stage = Stage.IDLE
+    facts: Facts | None = None
+    failures: int = 0
+    failure: Failure | None = None
+    """Of the last attempt."""
+    retry_at: float = 0.0
+    """Monotonic seconds."""
+    started_at: datetime | None = None
+    image_id: str = ""
+    """Set when the image is on the node."""
+    percent: int = 0
+    outstanding: int = 0
+    """Bytes of disk that a running pull will still take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything a decision may depend on: one snapshot, taken at one time."""
+
+    now: datetime
+    monotonic: float
+    wanted: Sequence[Wanted]
+    recorded: Mapping[str, ImageTagStatus]
+    """Last written status by reference."""
+    attempts: Mapping[str, Attempt]
+    pinned: Collection[str] | None
+    """References that we pinned; None where the runtime cannot pin."""
+    pin_refused: Collection[str] = ()
+    """References whose pin failed; not tried again in this version."""
+    available: int
+    """Bytes that pulls may use: free less reserve."""
+    runtime_ready: bool = True
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Find out whether the image is present and how large it is."""
+
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Pull the image; *facts* are what the decision was based on."""
+
+    wanted: Wanted
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the running look or pull of this version."""
+
+    ref: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Protect the image against garbage collection."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpin:
+    """Release our protection."""
+
+    ref: str
+
+
+Action = Look | Pull | Cancel | Pin | Unpin
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, what to report, and when time alone changes the answer."""
+
+    actions: tuple[Action, ...] = ()
+    report: Mapping[str, ImageTagStatus] = field(default_factory=dict)
+    held: Mapping[str, Failure] = field(default_factory=dict)
+    """Images that wait for disk space, with what they wait for."""
+    wake_in: float | None = None
+
+
+def is_finished(status: ImageTagStatus | None, version: int) -> bool:
+    """Tell whether *status* is the end of the request with that version."""
+    return status is not None and status.version == version and status.completion_time is not None
+
+
+def plan(seen: Observed) -> Plan:
+    """Decide. Running work counts against the workers; the rest goes by priority, then age."""
+    steps = _Steps(seen)
+    for wanted in sorted(seen.wanted, key=_order):
+        steps.take(wanted)
+    return Plan(
+        actions=(*_cancels(seen), *_unpins(seen), *steps.actions),
+        report=steps.report,
+        held=steps.held,
+        wake_in=min(steps.wakes, default=None),
+    )
+
+
+def _order(wanted: Wanted) -> tuple[int, datetime, str]:
+    return (-wanted.priority, wanted.created_at, wanted.ref)
+
+
+def _cancels(seen: Observed) -> Iterable[Cancel]:
+    wanted = {item.ref: item for item in seen.wanted}
+    for ref, attempt in seen.attempts.items():
+        if attempt.stage not in (Stage.LOOKING, Stage.PULLING):
+            continue
+        item = wanted.get(ref)
+        if item is None or item.version != attempt.version or _is_late(item, seen.now):
+            yield Cancel(ref, attempt.version)
+
+
+def _unpins(seen: Observed) -> Iterable[Unpin]:
+    wanted = {item.ref for item in seen.wanted}
+    busy = {ref for ref, attempt in seen.attempts.items() if attempt.stage is not Stage.IDLE}
+    return [Unpin(ref) for ref in sorted(seen.pinned or ()) if ref not in wanted | busy]
+
+
+def _is_late(wanted: Wanted, now: datetime) -> bool:
+    return wanted.deadline_at is not None and now >= wanted.deadline_at
+
+
+class _Steps:
+    """Collects the steps of one plan: free workers, looks and disk are handed out in order."""
+
+    def __init__(self, seen: Observed) -> None:
+        self._seen = seen
+        running = [item for item in seen.attempts.values() if item.stage in (Stage.PULLING, Stage.CANCELLING)]
+        looking = sum(item.stage is Stage.LOOKING for item in seen.attempts.values())
+        self._slots = seen.workers - len(running)
+        # A look ahead for the next in line hides the registry's answer time behind the running pulls.
+        self._looks = 2 * seen.workers - looking
+        self._space = seen.available - sum(item.outstanding for item in running)
+        self.actions: list[Action] = []
+        self.report: dict[str, ImageTagStatus] = {}
+        self.held: dict[str, Failure] = {}
+        self.wakes: list[float] = []
+
+    def take(self, wanted: Wanted) -> None:
+        """Add what is to be done about *wanted*."""
+        recorded = self._seen.recorded.get(wanted.ref)
+        if recorded is not None and is_finished(recorded, wanted.version):
+            self.report[wanted.ref] = recorded
+            if recorded.phase == "Succeeded":
+                self._pin(wanted)
+            return
+        attempt = self._attempt(wanted, recorded)
+        status = self._settle(wanted, attempt) or self._advance(wanted, attempt)
+        self.report[wanted.ref] = _with_history(status, attempt, recorded, wanted)
+
+    def _attempt(self, wanted: Wanted, recorded: ImageTagStatus | None) -> Attempt:
+        attempt = self._seen.attempts.get(wanted.ref)
+        if attempt is not None and (attempt.version == wanted.version or attempt.stage is not Stage.IDLE):
+            return attempt
+        if recorded is not None and recorded.version == wanted.version:
+            return Attempt(wanted.version, failures=recorded.failures)  # an earlier process began it
+        return Attempt(wanted.version)
+
+    def _settle(self, wanted: Wanted, attempt: Attempt) -> ImageTagStatus | None:
+        """The final status, if the request is over."""
+        if wanted.problem is not None:
+            return self._failed(wanted, wanted.problem)
+        if attempt.version == wanted.version and attempt.image_id:
+            return self._succeeded(wanted, attempt.image_id)
+        if _is_late(wanted, self._seen.now):
+            return self._failed(wanted, _late(attempt)) if attempt.stage is Stage.IDLE else None
+        failure = attempt.failure
+        if failure is None or attempt.stage is not Stage.IDLE or failure.reason in UNCOUNTED:
+            return None
+        if failure.final or attempt.failures > wanted.backoff_limit:
+            return self._failed(wanted, failure)
+        return None
+
+    def _succeeded(self, wanted: Wanted, image_id: str) -> ImageTagStatus | None:
+        if self._pin(wanted):
+            return _status(wanted, "Pulling", progress=99)  # told as done once it is safe from the collector
+        refused = " (not pinned: the runtime refused it)" if wanted.ref in self._seen.pin_refused else ""
+        return _status(
+            wanted,
+            "Succeeded",
+            progress=100,
+            completion_time=self._seen.now,
+            image_id=f"{wanted.name}@{image_id}",
+            message=refused.strip(),
+        )
+
+    def _failed(self, wanted: Wanted, failure: Failure) -> ImageTagStatus:
+        return _status(
+            wanted, "Failed", completion_time=self._seen.now, message=failure.message, reason=failure.reason
+        )
+
+    def _pin(self, wanted: Wanted) -> bool:
+        """Have the image pinned; tell whether that is still to be done."""
+        seen = self._seen
+        if seen.pinned is None or wanted.ref in seen.pinned or wanted.ref in seen.pin_refused:
+            return False
+        if seen.runtime_ready:
+            self.actions.append(Pin(wanted.ref))
+        return True
+
+    def _advance(self, wanted: Wanted, attempt: Attempt) -> ImageTagStatus:
+        if attempt.version != wanted.version or attempt.stage is Stage.CANCELLING:
+            return _status(wanted, "Waiting")  # an older version is still ending
+        if attempt.stage is Stage.PULLING:
+            self._until_deadline(wanted)
+            return _status(wanted, "Pulling", progress=attempt.percent)
+        if attempt.stage is Stage.IDLE:
+            self._next(wanted, attempt)
+        self._until_deadline(wanted)
+        failure = self.held.get(wanted.ref) or attempt.failure
+        if failure is None:
+            return _status(wanted, "Waiting")
+        return _status(wanted, "Waiting", message=failure.message, reason=failure.reason)
+
+    def _until_deadline(self, wanted: Wanted) -> None:
+        if wanted.deadline_at is not None:
+            left = (wanted.deadline_at - self._seen.now) / timedelta(seconds=1)
+            self.wakes.append(max(left, 0.0))
+
+    def _next(self, wanted: Wanted, attempt: Attempt) -> None:
+        wait = attempt.retry_at - self._seen.monotonic
+        if wait > 0:
+            self.wakes.append(wait)
+        elif not self._seen.runtime_ready:
+            return  # the runtime's return wakes us
+        elif attempt.facts is None:
+            self._look(wanted)
+        elif self._fits(wanted, attempt.facts) and self._slots > 0:
+            self._slots -= 1
+            self._space -= attempt.facts.needed
+            self.actions.append(Pull(wanted, attempt.facts))
+
+    def _look(self, wanted: Wanted) -> None:
+        if self._looks > 0:
+            self._looks -= 1
+            self.actions.append(Look(wanted))
+
+    def _fits(self, wanted: Wanted, facts: Facts) -> bool:
+        if facts.needed <= self._space:
+            return True
+        self.held[wanted.ref] = no_space(facts.needed, self._space)
+        return False
+
+
+def no_space(needed: int, available: int) -> Failure:
+    """The failure of an image that the disk has no room for; sizes in bytes."""
+    return Failure(
+        "NoSpace",
+        f"needs {_mib(needed)} of disk, {_mib(max(available, 0))} are available above the reserve",
+        "free space on the node or lower --disk-reserve-percent; the pull is retried by itself",
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _late(attempt: Attempt) -> Failure:
+    last = f"; last attempt: {attempt.failure.message}" if attempt.failure else ""
+    return Failure(DEADLINE, f"pulling exceeds the activeDeadlineSeconds{last}")
+
+
+def _status(wanted: Wanted, phase: str, **values: object) -> ImageTagStatus:
+    return ImageTagStatus(tag=wanted.tag, version=wanted.version, phase=phase, **values)  # type: ignore[arg-type]
+
+
+def _with_history(
+    status: ImageTagStatus, attempt: Attempt, recorded: ImageTagStatus | None, wanted: Wanted
+) -> ImageTagStatus:
+    """Carry over what an earlier process or report said of the same request."""
+    started = attempt.started_at if attempt.version == wanted.version else None
+    if recorded is not None and recorded.version == wanted.version:
+        started = recorded.start_time or started
+    return ImageTagStatus(
+        tag=status.tag,
+        phase=status.phase,
+        version=status.version,
+        progress=status.progress,
+        start_time=started,
+        completion_time=status.completion_time,
+        image_id=status.image_id,
+        message=status.message,
+        reason=status.reason,
+        failures=attempt.failures if attempt.version == wanted.version else 0,
+    )

@@ -1,0 +1,178 @@
+"""Carries the plans of ImagePullJobs and ImageListPullJobs out: writes NodeImage specs, children and status."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar, assert_never
+
+import msgspec
+import structlog
+
+from daemon.engine.clock import Clock
+from daemon.engine.objects import AlreadyExistsError, NotFoundError, Objects
+from daemon.engine.reconciling import Controller
+from daemon.metrics import Metrics
+from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, NodeImageSpec
+from daemon.objects.meta import Key
+from daemon.objects.references import parse
+from daemon.pulljobs.lists import Create, Delete, ListAction, ListObserved, RemoveList, is_child, plan_list
+from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Plan, Remove, plan
+from daemon.pulljobs.tags import with_job, without_job
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class JobObjects:
+    """The kinds that jobs read and write."""
+
+    jobs: Objects[ImagePullJob]
+    lists: Objects[ImageListPullJob]
+    node_images: Objects[NodeImage]
+
+
+class PullJobs:
+    """Brings each ImagePullJob to the nodes that it selects."""
+
+    def __init__(self, objects: JobObjects, metrics: Metrics, clock: Clock, *, default_ttl: int) -> None:
+        self.controller: Controller[Key] = Controller("pulljobs", self.reconcile, metrics)
+        self._objects = objects
+        self._clock = clock
+        self._default_ttl = default_ttl
+
+    def watch(self) -> None:
+        """Look at a job when it changes, and at its owners' tags when a node's images change."""
+        self._objects.jobs.subscribe(self.controller.queue.add)
+        self._objects.node_images.subscribe(self._on_node)
+        for job in self._objects.jobs.list():
+            self.controller.queue.add(job.metadata.key)
+
+    def _on_node(self, _key: Key) -> None:
+        for job in self._objects.jobs.list():
+            if job.status.completion_time is None:
+                self.controller.queue.add(job.metadata.key)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Plan for one job and carry it out."""
+        job = self._objects.jobs.get(key)
+        if job is None:
+            await self._forget_strangers()
+            return None
+        made = plan(
+            Observed(
+                job=job,
+                nodes=self._objects.node_images.list(),
+                now=self._clock.now(),
+                default_ttl=self._default_ttl,
+            )
+        )
+        await self._carry_out(job, made)
+        return made.wake_in
+
+    async def _carry_out(self, job: ImagePullJob, made: Plan) -> None:
+        for action in made.actions:
+            await self._apply(job, action)
+        if made.status != job.status and not any(isinstance(action, Remove) for action in made.actions):
+            await _write_status(self._objects.jobs, msgspec.structs.replace(job, status=made.status))
+
+    async def _apply(self, job: ImagePullJob, action: Action) -> None:
+        match action:
+            case Ask(node):
+                ttl = job.spec.completion_policy.ttl_seconds_after_finished
+                kept = self._default_ttl if ttl is None else ttl
+                await self._change(node, lambda image: with_job(image, job, self._clock.now(), kept))
+            case Drop(node, keep_current):
+                ref = parse(job.spec.image)
+                keep = (ref.familiar_name, ref.version) if keep_current else None
+                await self._change(node, lambda image: without_job(image, job.metadata.uid, keep=keep))
+            case Remove():
+                log.info("job expired", job=str(job.metadata.key))
+                await self._objects.jobs.delete(job)
+            case _:
+                assert_never(action)
+
+    async def _change(self, node: str, edit: Callable[[NodeImage], NodeImageSpec]) -> None:
+        image = self._objects.node_images.get(Key("", node))
+        if image is None:
+            return  # the node left; its absence is seen in the next look
+        spec = edit(image)
+        if spec != image.spec:
+            await self._objects.node_images.replace(msgspec.structs.replace(image, spec=spec))
+
+    async def _forget_strangers(self) -> None:
+        """Take the shares of jobs that are gone out of the nodes."""
+        known = {job.metadata.uid for job in self._objects.jobs.list()}
+        for image in self._objects.node_images.list():
+            for uid in _owners(image) - known:
+                await self._change(image.metadata.name, lambda seen, uid=uid: without_job(seen, uid))
+
+
+class ImageLists:
+    """Makes the ImagePullJobs of each ImageListPullJob and sums them up."""
+
+    def __init__(self, objects: JobObjects, metrics: Metrics, clock: Clock) -> None:
+        self.controller: Controller[Key] = Controller("imagelists", self.reconcile, metrics)
+        self._objects = objects
+        self._clock = clock
+
+    def watch(self) -> None:
+        """Look at a list when it or one of its children changes."""
+        self._objects.lists.subscribe(self.controller.queue.add)
+        self._objects.jobs.subscribe(self._on_child)
+        for job in self._objects.lists.list():
+            self.controller.queue.add(job.metadata.key)
+
+    def _on_child(self, key: Key) -> None:
+        child = self._objects.jobs.get(key)
+        owners = {owner.uid for owner in child.metadata.owner_references} if child is not None else set()
+        for job in self._objects.lists.list():
+            # Of a child that is gone the owner is unknown: every list of its namespace looks.
+            if job.metadata.uid in owners or (child is None and job.metadata.namespace == key.namespace):
+                self.controller.queue.add(job.metadata.key)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Plan for one list and carry it out."""
+        job = self._objects.lists.get(key)
+        if job is None:
+            return None
+        children = [child for child in self._objects.jobs.list() if is_child(job, child)]
+        made = plan_list(ListObserved(job=job, children=children, now=self._clock.now()))
+        for action in made.actions:
+            await self._apply(job, action)
+        if made.status != job.status and not any(isinstance(action, RemoveList) for action in made.actions):
+            await _write_status(self._objects.lists, msgspec.structs.replace(job, status=made.status))
+        return made.wake_in
+
+    async def _apply(self, job: ImageListPullJob, action: ListAction) -> None:
+        match action:
+            case Create(child):
+                try:
+                    await self._objects.jobs.create(child)
+                except AlreadyExistsError:
+                    log.warning("child's name is taken", job=str(job.metadata.key), child=child.metadata.name)
+            case Delete(child):
+                await self._objects.jobs.delete(child)
+            case RemoveList():
+                log.info("list expired", job=str(job.metadata.key))
+                await self._objects.lists.delete(job)
+            case _:
+                assert_never(action)
+
+
+def _owners(image: NodeImage) -> set[str]:
+    return {
+        owner.uid
+        for entry in image.spec.images.values()
+        for tag in entry.tags
+        for owner in tag.owner_references
+        if owner.kind == "ImagePullJob"
+    }
+
+
+J = TypeVar("J", ImagePullJob, ImageListPullJob)
+
+
+async def _write_status(objects: Objects[J], job: J) -> None:
+    try:
+        await objects.replace_status(job)
+    except NotFoundError:
+        log.info("job is gone", job=str(job.metadata.key))

@@ -1,0 +1,175 @@
+"""One job's share in a NodeImage: how its tag gets in, is shared with other jobs, and leaves. Pure."""
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from daemon import names
+from daemon.objects.images import (
+    ImageEntry,
+    ImagePullJob,
+    ImageTag,
+    ImageTagStatus,
+    NodeImage,
+    NodeImageSpec,
+    PullPolicy,
+    SecretReference,
+    TagPullPolicy,
+)
+from daemon.objects.meta import OwnerReference
+from daemon.objects.references import parse
+
+T = TypeVar("T")
+
+
+def tag_of(node_image: NodeImage, job: ImagePullJob) -> ImageTag | None:
+    """The job's tag on that node, if the job is one of its owners."""
+    ref = parse(job.spec.image)
+    entry = node_image.spec.images.get(ref.familiar_name, ImageEntry())
+    found = next((tag for tag in entry.tags if tag.tag == ref.version), None)
+    return found if found is not None and _owns(job, found) else None
+
+
+def status_of(node_image: NodeImage, job: ImagePullJob) -> ImageTagStatus | None:
+    """What the node says of the job's tag, if it speaks of the version that is wanted."""
+    tag = tag_of(node_image, job)
+    if tag is None:
+        return None
+    status = _status(node_image, parse(job.spec.image).familiar_name, tag.tag)
+    return status if status is not None and status.version == tag.version else None
+
+
+def with_job(node_image: NodeImage, job: ImagePullJob, now: datetime, ttl: int) -> NodeImageSpec:
+    """The spec in which the node is asked for the job's image.
+
+    A tag of another job that is over is asked for anew (version + 1), so that this job gets an answer of its
+    own; one that is still being worked on is shared, with the wider bounds of both.
+    """
+    ref = parse(job.spec.image)
+    images = dict(node_image.spec.images)
+    entry = images.get(ref.familiar_name, ImageEntry())
+    old = next((tag for tag in entry.tags if tag.tag == ref.version), None)
+    status = _status(node_image, ref.familiar_name, ref.version)
+    new = _new_tag(job, ref.version, now, ttl, version=_next_version(old, status))
+    if old is not None:
+        new = _shared(old, new, status)
+    images[ref.familiar_name] = ImageEntry(
+        pull_secrets=_union(entry.pull_secrets, _secrets(job)),
+        tags=(*(tag for tag in entry.tags if tag.tag != new.tag), new),
+        sandbox_config=job.spec.sandbox_config or entry.sandbox_config,
+    )
+    return NodeImageSpec(images=images)
+
+
+def without_job(node_image: NodeImage, uid: str, *, keep: tuple[str, str] | None = None) -> NodeImageSpec:
+    """The spec without the share of the job *uid*, but for its tag *keep* (repository name, tag)."""
+    images: dict[str, ImageEntry] = {}
+    for name, entry in node_image.spec.images.items():
+        tags = [_disowned(tag, uid) if (name, tag.tag) != keep else tag for tag in entry.tags]
+        left = tuple(tag for tag in tags if tag is not None)
+        if left:
+            images[name] = msgspec.structs.replace(entry, tags=left)
+    return NodeImageSpec(images=images)
+
+
+def _disowned(tag: ImageTag, uid: str) -> ImageTag | None:
+    owners = tuple(owner for owner in tag.owner_references if owner.uid != uid)
+    if len(owners) == len(tag.owner_references):
+        return tag
+    return msgspec.structs.replace(tag, owner_references=owners) if owners else None
+
+
+def _owns(job: ImagePullJob, tag: ImageTag) -> bool:
+    return any(owner.uid == job.metadata.uid for owner in tag.owner_references)
+
+
+def _status(node_image: NodeImage, name: str, tag: str) -> ImageTagStatus | None:
+    image = node_image.status.image_statuses.get(name)
+    return next((status for status in image.tags if status.tag == tag), None) if image else None
+
+
+def _next_version(old: ImageTag | None, status: ImageTagStatus | None) -> int:
+    """Above everything seen, so that a tag that was removed and comes back is looked at again."""
+    return max(old.version if old else -1, status.version if status else -1) + 1
+
+
+def _new_tag(job: ImagePullJob, tag: str, now: datetime, ttl: int, *, version: int) -> ImageTag:
+    policy, completion = job.spec.pull_policy, job.spec.completion_policy
+    return ImageTag(
+        tag=tag,
+        created_at=now,
+        pull_policy=TagPullPolicy(
+            timeout_seconds=_timeout(policy, completion.active_deadline_seconds),
+            backoff_limit=policy.backoff_limit,
+            active_deadline_seconds=completion.active_deadline_seconds,
+            ttl_seconds_after_finished=ttl,
+        ),
+        owner_references=(_owner(job),),
+        version=version,
+        image_pull_policy=job.spec.image_pull_policy,
+        priority=priority_of(job),
+    )
+
+
+def _timeout(policy: PullPolicy, deadline: int | None) -> int:
+    return policy.timeout_seconds if deadline is None else min(policy.timeout_seconds, deadline)
+
+
+def priority_of(job: ImagePullJob) -> int:
+    """The job's priority; what is no integer counts as 0 (validation has told it)."""
+    text = job.metadata.annotations.get(names.PRIORITY_ANNOTATION, "0")
+    try:
+        return max(-(2**31), min(int(text), 2**31 - 1))
+    except ValueError:
+        return 0
+
+
+def _owner(job: ImagePullJob) -> OwnerReference:
+    return OwnerReference(
+        api_version=names.KRUISE_API,
+        kind=job.kind,
+        namespace=job.metadata.namespace,
+        name=job.metadata.name,
+        uid=job.metadata.uid,
+    )
+
+
+def _secrets(job: ImagePullJob) -> tuple[SecretReference, ...]:
+    return tuple(
+        SecretReference(namespace=job.metadata.namespace, name=name) for name in job.spec.pull_secrets
+    )
+
+
+def _shared(old: ImageTag, new: ImageTag, status: ImageTagStatus | None) -> ImageTag:
+    over = status is not None and status.version == old.version and status.completion_time is not None
+    stricter = new.image_pull_policy == "Always" and old.image_pull_policy != "Always"
+    again = over or stricter
+    return msgspec.structs.replace(
+        new,
+        version=new.version if again else old.version,
+        created_at=new.created_at if again else old.created_at,
+        image_pull_policy=new.image_pull_policy if again else old.image_pull_policy,
+        owner_references=_union(old.owner_references, new.owner_references),
+        pull_policy=_wider(old.pull_policy, new.pull_policy) if not over else new.pull_policy,
+        priority=max(old.priority, new.priority),
+    )
+
+
+def _wider(one: TagPullPolicy | None, other: TagPullPolicy | None) -> TagPullPolicy:
+    """Bounds under which both requests can end by their own bounds: each job minds its own deadline."""
+    one, other = one or TagPullPolicy(), other or TagPullPolicy()
+    return TagPullPolicy(
+        timeout_seconds=_widest(one.timeout_seconds, other.timeout_seconds),
+        backoff_limit=_widest(one.backoff_limit, other.backoff_limit),
+        active_deadline_seconds=_widest(one.active_deadline_seconds, other.active_deadline_seconds),
+        ttl_seconds_after_finished=_widest(one.ttl_seconds_after_finished, other.ttl_seconds_after_finished),
+    )
+
+
+def _widest(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _union(one: tuple[T, ...], other: tuple[T, ...]) -> tuple[T, ...]:
+    return (*one, *(item for item in other if item not in one))
