@@ -36,7 +36,7 @@ class _Bytes(CodecBase):
         return data
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Containerd:
     """One containerd with its CRI plugin, on a socket that stays the same over restarts.
 
@@ -49,12 +49,17 @@ class Containerd:
     sandbox_image: str = "127.0.0.1:5000/testbed/pause:1"
     disk_size: int | None = None
     snapshotter: Literal["overlayfs", "native"] = "overlayfs"
+    certificates: Path | None = None
+    """Its ``certs.d``; by default the session's, in which the test bed's registries enter themselves."""
     settings: containerd_config.Settings = field(init=False)
     _process: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = containerd_config.Settings(
-            directory=self.directory, sandbox_image=self.sandbox_image, snapshotter=self.snapshotter
+            directory=self.directory,
+            sandbox_image=self.sandbox_image,
+            snapshotter=self.snapshotter,
+            certificates=self.certificates or session.current_session().certificates,
         )
         command = [str(self._binary("containerd")), "--config", str(self.directory / "config.toml")]
         environ = {"PATH": f"{self._binaries()}:{os.environ['PATH']}", "NOTIFY_SOCKET": str(self._notify)}
@@ -101,10 +106,7 @@ class Containerd:
 
     def trust(self, host: str, *, ca: Path | None = None, plain_http: bool = True) -> None:
         """Say how the registry *host* is reached. Read by containerd at each pull."""
-        folder = self.settings.certificates / host
-        folder.mkdir(parents=True, exist_ok=True)
-        text = containerd_config.hosts_toml(host, ca=ca, plain_http=plain_http)
-        (folder / "hosts.toml").write_text(text)
+        containerd_config.trust(self.settings.certificates, host, ca=ca, plain_http=plain_http)
 
     async def start(self) -> float:
         """Start it, return when CRI answers; the answer is how many seconds that took."""

@@ -1,4 +1,4 @@
-"""The configuration of a containerd of the test bed: everything below its own directory, nothing it does not need."""
+"""The configuration of a containerd of the test bed: all below its own directory, only what is needed."""
 
 import subprocess
 from collections.abc import Mapping
@@ -39,6 +39,8 @@ class Settings:
     directory: Path
     sandbox_image: str
     snapshotter: str
+    certificates: Path
+    """One folder a registry host."""
 
     @property
     def socket(self) -> Path:
@@ -60,11 +62,6 @@ class Settings:
         """What does not outlive a boot."""
         return self.directory / "state"
 
-    @property
-    def certificates(self) -> Path:
-        """One folder a registry host."""
-        return self.directory / "certs.d"
-
 
 def mount_disk(directory: Path, size: int) -> None:
     """Mount an empty file system of *size* bytes."""
@@ -74,11 +71,14 @@ def mount_disk(directory: Path, size: int) -> None:
     )
 
 
-def hosts_toml(host: str, *, ca: Path | None, plain_http: bool) -> str:
-    """The text of a ``hosts.toml``."""
+def trust(directory: Path, host: str, *, ca: Path | None = None, plain_http: bool = True) -> None:
+    """Say how *host* is reached to every containerd whose ``certs.d`` is *directory*; read at each pull."""
+    folder = directory / host
+    folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{host}" if plain_http and ca is None else f"https://{host}"
     trusted = f'  ca = "{ca}"\n' if ca else ""
-    return f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n{trusted}'
+    text = f'server = "{url}"\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n{trusted}'
+    (folder / "hosts.toml").write_text(text)
 
 
 def toml(flavour: str, settings: Settings) -> str:

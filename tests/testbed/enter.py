@@ -2,8 +2,8 @@
 
     python -m tests.testbed.enter [--publish PORT]… -- COMMAND [ARGUMENT]…
 
-Everything that the command starts dies with it. ``--publish`` makes a loopback port of the inside reachable at the
-same port of the machine's loopback, and nothing else is. Needs root. Standard library only.
+Everything that the command starts dies with it. ``--publish`` makes a loopback port of the inside reachable
+at the same port of the machine's loopback, and nothing else is. Needs root. Standard library only.
 """
 
 import argparse

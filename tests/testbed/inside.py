@@ -41,7 +41,6 @@ class Init:
         self._control = control
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._command = 0
-        self._relays: set[asyncio.Task[None]] = set()
 
     async def run(self, command: Sequence[str], listeners: Sequence[socket.socket]) -> int:
         """Run *command* to its end and return its exit status."""
@@ -50,11 +49,9 @@ class Init:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_reader(self._control, self._obey)
         for listener in listeners:
-            await asyncio.start_server(lambda reader, writer: self._relay(reader, writer), sock=listener)
+            await asyncio.start_server(self._relay, sock=listener)
         try:
-            self._command = os.posix_spawnp(
-                command[0], list(command), os.environ, setsigdef=[signal.SIGINT, signal.SIGPIPE]
-            )
+            self._command = _spawn(command)
         except OSError as error:
             print(f"error: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
             return 127
@@ -88,6 +85,12 @@ class Init:
             writer.close()
             return
         await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+
+def _spawn(command: Sequence[str]) -> int:
+    """Start without a child watcher of asyncio's: process 1 reaps everything itself."""
+    default = [signal.SIGINT, signal.SIGPIPE]
+    return os.posix_spawnp(command[0], list(command), os.environ, setsigdef=default)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,7 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Process:
     """One process. Usable from any event loop, since nothing is bound to the one that started it."""
 

@@ -42,6 +42,11 @@ class Session:
     cgroup: str
     """Absolute path within each cgroup hierarchy."""
 
+    @property
+    def certificates(self) -> Path:
+        """How registries are reached: the ``certs.d`` of every containerd that is given no other."""
+        return self.directory / "certs.d"
+
     def new_directory(self, prefix: str) -> Path:
         """Make a directory whose path is short: a unix socket's path may have 107 bytes only."""
         path = self.directory / f"{prefix}{os.getpid()}-{next(_numbers)}"

@@ -1,6 +1,6 @@
 """Builds containerd 2 from its Go module, once: the binaries are cached outside the checkout.
 
-The versions of everything that is compiled in are locked by hash in ``containerd2/go.sum``. Standard library only.
+The versions of all that is compiled in are locked by hash in ``containerd2/go.sum``. Standard library only.
 """
 
 import fcntl
