@@ -70,7 +70,7 @@ def plan_list(seen: ListObserved) -> ListPlan:
     job = seen.job
     if job.status.completion_time is not None and job.status.observed_generation == job.metadata.generation:
         return _after_the_end(seen, job.status.completion_time)
-    wanted = {child.metadata.name: child for child in map(lambda image: _child(job, image), job.spec.images)}
+    wanted = {child.metadata.name: child for child in (_child(job, image) for image in job.spec.images)}
     present = {child.metadata.name: child for child in seen.children}
     actions: list[ListAction] = [Delete(child) for name, child in present.items() if name not in wanted]
     actions += [Create(child) for name, child in wanted.items() if name not in present]

@@ -1,7 +1,8 @@
-"""Carries the plans of ImagePullJobs and ImageListPullJobs out: writes NodeImage specs, children and status."""
+"""Carries out the plans of ImagePullJobs and ImageListPullJobs: NodeImage specs, children, status."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, assert_never
 
 import msgspec
@@ -11,11 +12,12 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import AlreadyExistsError, NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
-from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, NodeImageSpec
+from daemon.objects.images import ImageListPullJob, ImagePullJob, ImageStatus, NodeImage
 from daemon.objects.meta import Key
 from daemon.objects.references import parse
 from daemon.pulljobs.lists import Create, Delete, ListAction, ListObserved, RemoveList, is_child, plan_list
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Plan, Remove, plan
+from daemon.pulljobs.specs import NodeSpecs
 from daemon.pulljobs.tags import with_job, without_job
 
 log = structlog.get_logger()
@@ -34,8 +36,11 @@ class PullJobs:
     """Brings each ImagePullJob to the nodes that it selects."""
 
     def __init__(self, objects: JobObjects, metrics: Metrics, clock: Clock, *, default_ttl: int) -> None:
-        self.controller: Controller[Key] = Controller("pulljobs", self.reconcile, metrics)
+        # Several workers, so that what several jobs want of a node goes in one write.
+        self.controller: Controller[Key] = Controller("pulljobs", self.reconcile, metrics, workers=16)
         self._objects = objects
+        self._specs = NodeSpecs(objects.node_images)
+        self._seen: dict[Key, NodeImage] = {}
         self._clock = clock
         self._default_ttl = default_ttl
 
@@ -46,10 +51,16 @@ class PullJobs:
         for job in self._objects.jobs.list():
             self.controller.queue.add(job.metadata.key)
 
-    def _on_node(self, _key: Key) -> None:
-        for job in self._objects.jobs.list():
-            if job.status.completion_time is None:
-                self.controller.queue.add(job.metadata.key)
+    def _on_node(self, key: Key) -> None:
+        image, before = self._objects.node_images.get(key), self._seen.pop(key, None)
+        if image is not None:
+            self._seen[key] = image
+        if image is None or before is None or image.metadata.labels != before.metadata.labels:
+            concerned = [job.metadata.key for job in self._objects.jobs.list()]
+        else:
+            concerned = list(_owners_of_changes(before, image))
+        for job_key in concerned:
+            self.controller.queue.add(job_key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Plan for one job and carry it out."""
@@ -79,31 +90,23 @@ class PullJobs:
             case Ask(node):
                 ttl = job.spec.completion_policy.ttl_seconds_after_finished
                 kept = self._default_ttl if ttl is None else ttl
-                await self._change(node, lambda image: with_job(image, job, self._clock.now(), kept))
+                await self._specs.change(node, partial(with_job, job=job, now=self._clock.now(), ttl=kept))
             case Drop(node, keep_current):
                 ref = parse(job.spec.image)
                 keep = (ref.familiar_name, ref.version) if keep_current else None
-                await self._change(node, lambda image: without_job(image, job.metadata.uid, keep=keep))
+                await self._specs.change(node, partial(without_job, uid=job.metadata.uid, keep=keep))
             case Remove():
                 log.info("job expired", job=str(job.metadata.key))
                 await self._objects.jobs.delete(job)
             case _:
                 assert_never(action)
 
-    async def _change(self, node: str, edit: Callable[[NodeImage], NodeImageSpec]) -> None:
-        image = self._objects.node_images.get(Key("", node))
-        if image is None:
-            return  # the node left; its absence is seen in the next look
-        spec = edit(image)
-        if spec != image.spec:
-            await self._objects.node_images.replace(msgspec.structs.replace(image, spec=spec))
-
     async def _forget_strangers(self) -> None:
         """Take the shares of jobs that are gone out of the nodes."""
         known = {job.metadata.uid for job in self._objects.jobs.list()}
         for image in self._objects.node_images.list():
             for uid in _owners(image) - known:
-                await self._change(image.metadata.name, lambda seen, uid=uid: without_job(seen, uid))
+                await self._specs.change(image.metadata.name, partial(without_job, uid=uid))
 
 
 class ImageLists:
@@ -166,6 +169,21 @@ def _owners(image: NodeImage) -> set[str]:
         for owner in tag.owner_references
         if owner.kind == "ImagePullJob"
     }
+
+
+def _owners_of_changes(before: NodeImage, after: NodeImage) -> Iterable[Key]:
+    """The jobs that own a tag of which the node said something new, or which came or went."""
+    for name in before.spec.images.keys() | after.spec.images.keys():
+        if _told(before, name) == _told(after, name):
+            continue
+        for image in (before, after):
+            entry = image.spec.images.get(name)
+            for tag in entry.tags if entry is not None else ():
+                yield from (Key(owner.namespace, owner.name) for owner in tag.owner_references)
+
+
+def _told(image: NodeImage, name: str) -> tuple[object, object]:
+    return image.spec.images.get(name), image.status.image_statuses.get(name, ImageStatus())
 
 
 J = TypeVar("J", ImagePullJob, ImageListPullJob)
