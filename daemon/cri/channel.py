@@ -66,7 +66,7 @@ class Channel:
         timeout: float,
         metadata: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send *request* and return the reply. Raises CriError within *timeout* seconds; a cancel resets the stream."""
+        """Send *request* and return the reply within *timeout* seconds. Raises CriError; a cancel resets it."""
         return await self._ended(method.name, method(request, timeout=timeout, metadata=_pairs(metadata)))
 
     async def collect(

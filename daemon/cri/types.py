@@ -1,0 +1,203 @@
+"""What the client of a container runtime takes and gives: frozen data, free of protobuf. Sizes are bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+POD_UID_LABEL = "io.kubernetes.pod.uid"
+"""The kubelet's label on sandboxes and containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which runtime answers."""
+
+    runtime_name: str
+    """What stands before ``://`` in a pod's containerID."""
+    runtime_version: str
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCondition:
+    """One aspect of a runtime's health."""
+
+    type: str
+    ok: bool
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FsUsage:
+    """How much of a file system one store of the runtime uses. None where the runtime does not know (yet)."""
+
+    mountpoint: str
+    used_bytes: int | None
+    inodes_used: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FsInfo:
+    """The file systems of images and of writable layers."""
+
+    images: tuple[FsUsage, ...]
+    containers: tuple[FsUsage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is on the node."""
+
+    id: str
+    repo_tags: tuple[str, ...]
+    repo_digests: tuple[str, ...]
+    size: int
+    pinned: bool
+    spec_image: str
+    """The reference it was listed under, where the runtime says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Credentials of one pull. Shows nothing of itself."""
+
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    auth: str = field(default="", repr=False)
+    """Base64 of ``username:password``."""
+    server_address: str = field(default="", repr=False)
+    """Where set, runtimes use the rest for this host only."""
+    identity_token: str = field(default="", repr=False)
+    """OAuth2 refresh token."""
+    registry_token: str = field(default="", repr=False)
+    """Bearer token for the registry itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """For whom an image is pulled. Snapshotters and mirrors may look at it."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class ContainerState(StrEnum):
+    """In which state a container is."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One line of the list of containers."""
+
+    id: str
+    name: str
+    attempt: int
+    sandbox_id: str
+    image: str
+    """As it was asked for."""
+    image_ref: str
+    """As the runtime resolved it."""
+    state: ContainerState
+    created_at: datetime | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of a container on Linux. In an update, 0 and "" leave a value as it is."""
+
+    cpu_period: int = 0
+    """Microseconds."""
+    cpu_quota: int = 0
+    """Microseconds a period; -1 is no limit."""
+    cpu_shares: int = 0
+    memory_limit: int = 0
+    memory_swap_limit: int = 0
+    oom_score_adj: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    unified: Mapping[str, str] = field(default_factory=dict)
+    """Files of cgroup v2 by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """All that the runtime says of one container."""
+
+    id: str
+    name: str
+    attempt: int
+    state: ContainerState
+    created_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    exit_code: int
+    image: str
+    image_ref: str
+    reason: str
+    message: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    log_path: str
+    resources: Resources | None
+    """None in runtimes that do not report them."""
+    info: Mapping[str, str]
+    """Empty unless asked for verbosely; the key ``info`` is JSON with pid and runtime spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What a program that ran inside a container left."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStats:
+    """What a container uses. None where the runtime does not know (yet)."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    cpu_nanoseconds: int | None
+    """CPU time since the container started."""
+    memory_working_set: int | None
+    memory_usage: int | None
+    memory_rss: int | None
+    writable_layer: FsUsage | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodSandbox:
+    """One line of the list of pod sandboxes."""
+
+    id: str
+    name: str
+    namespace: str
+    uid: str
+    attempt: int
+    ready: bool
+    created_at: datetime | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSandboxStatus:
+    """All that the runtime says of one sandbox."""
+
+    sandbox: PodSandbox
+    ips: tuple[str, ...]
+    """Empty with the node's network."""
+    info: Mapping[str, str]
+    """Empty unless asked for verbosely."""
