@@ -109,9 +109,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Find out whether the image is present and how large it is."""
+    """Find out whether the image is present and how large it is; *failures* is what was counted before."""
 
     wanted: Wanted
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,16 +305,16 @@ class _Steps:
         elif not self._seen.runtime_ready:
             return  # the runtime's return wakes us
         elif attempt.facts is None:
-            self._look(wanted)
+            self._look(wanted, attempt.failures)
         elif self._fits(wanted, attempt.facts) and self._slots > 0:
             self._slots -= 1
             self._space -= attempt.facts.needed
             self.actions.append(Pull(wanted, attempt.facts))
 
-    def _look(self, wanted: Wanted) -> None:
+    def _look(self, wanted: Wanted, failures: int) -> None:
         if self._looks > 0:
             self._looks -= 1
-            self.actions.append(Look(wanted))
+            self.actions.append(Look(wanted, failures))
 
     def _fits(self, wanted: Wanted, facts: Facts) -> bool:
         if facts.needed <= self._space:

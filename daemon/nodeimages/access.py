@@ -1,0 +1,72 @@
+"""Every credential that serves a pull, in the order in which they are tried."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from daemon.nodeimages.credentials import (
+    Credential,
+    CredentialError,
+    DockerConfig,
+    Keyring,
+    decode_docker_config,
+    decode_secret,
+)
+from daemon.nodeimages.planner import Wanted
+from daemon.nodeimages.plugins import CredentialPlugins, PluginError
+from daemon.objects.images import Secret, SecretReference
+from daemon.objects.references import parse
+
+log = structlog.get_logger()
+FindSecret = Callable[[SecretReference], Secret | None]
+
+
+class Access:
+    """Secrets of the request first, then the node's docker config, then credential provider plugins.
+
+    The anonymous attempt, which always comes last, is the caller's.
+    """
+
+    def __init__(
+        self, find_secret: FindSecret, *, docker_config: Path | None, plugins: CredentialPlugins | None
+    ) -> None:
+        self._find_secret = find_secret
+        self._docker_config = docker_config
+        self._plugins = plugins
+
+    async def credentials(self, wanted: Wanted) -> Sequence[Credential]:
+        """All that match. What cannot be read is logged and left out: another may serve."""
+        ref = parse(wanted.ref)
+        configs = [*self._configs(wanted.secrets), *await self._node_config()]
+        found = list(Keyring(configs).lookup(ref))
+        if self._plugins is not None:
+            try:
+                found += await self._plugins.lookup(ref)
+            except PluginError as error:
+                log.warning("credential provider failed", image=wanted.ref, error=str(error))
+        return list(dict.fromkeys(found))
+
+    def _configs(self, references: Iterable[SecretReference]) -> Iterator[DockerConfig]:
+        for reference in references:
+            secret = self._find_secret(reference)
+            if secret is None:
+                log.warning("pull secret not found", secret=f"{reference.namespace}/{reference.name}")
+                continue
+            try:
+                yield decode_secret(secret)
+            except CredentialError as error:
+                log.warning("pull secret unusable", error=str(error))
+
+    async def _node_config(self) -> list[DockerConfig]:
+        """The node's docker config, read anew each time: the file is small, and tokens in it rotate."""
+        path = self._docker_config
+        if path is None:
+            return []
+        try:
+            text = await asyncio.to_thread(path.read_bytes)
+            return [decode_docker_config(text, str(path))]
+        except (OSError, CredentialError) as error:
+            log.warning("docker config unusable", error=str(error))
+            return []

@@ -1,0 +1,284 @@
+"""The running looks and pulls of one node, and what is known of each request.
+
+Every task has this object's task group as its parent, and ends by calling ``on_change``.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from daemon.cri.errors import CriError, RuntimeDownError
+from daemon.cri.progress import Progress
+from daemon.cri.runtimes import Runtime
+from daemon.engine.clock import Clock
+from daemon.metrics import Metrics
+from daemon.nodeimages.access import Access
+from daemon.nodeimages.live import Live
+from daemon.nodeimages.measuring import Measured, Measuring
+from daemon.nodeimages.planner import UNCOUNTED, Attempt, Failure, Stage, Wanted
+from daemon.nodeimages.pulling import PullAttemptError, failure_of, pull
+
+log = structlog.get_logger()
+
+_RUNTIME_PAUSE = 1.0
+"""Seconds after which a pull is tried again that the runtime's end has cut off."""
+_RELEASE_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts, in seconds."""
+
+    first: float
+    longest: float
+    space: float
+    """Between two attempts that found the disk full."""
+
+    def after(self, failures: int) -> float:
+        """Doubling, with jitter, so that many nodes do not ask a registry in step."""
+        pause = min(self.first * 2.0 ** min(failures - 1, 32), self.longest)
+        return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, is no secret
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one request while it lasts."""
+
+    wanted: Wanted
+    stage: Stage = Stage.IDLE
+    task: "asyncio.Task[None] | None" = None
+    measured: Measured | None = None
+    failures: int = 0
+    failure: Failure | None = None
+    retry_at: float = 0.0
+    retry_time: datetime | None = None
+    started_at: datetime | None = None
+    image_id: str = ""
+    last: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What attempts are made with."""
+
+    access: Access
+    measuring: Measuring
+    live: Live
+    metrics: Metrics
+    clock: Clock
+    backoff: Backoff
+
+
+class Attempts:
+    """Starts, follows and cancels the work on single images."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        on_change: Callable[[], None],
+        on_runtime_down: Callable[[Runtime], None],
+        on_pulled: Callable[[str], None],
+    ) -> None:
+        self._tools = tools
+        self._on_change = on_change
+        self._on_runtime_down = on_runtime_down
+        self._on_pulled = on_pulled
+        self._records: dict[str, Record] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._closed = asyncio.Event()
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """What is known of each request, by reference."""
+        return self._records
+
+    async def run(self) -> None:
+        """Be the parent of all tasks until ``close``; then wait for those that run."""
+        async with asyncio.TaskGroup() as self._group:
+            await self._closed.wait()
+            for record in self._records.values():
+                if record.task is not None:
+                    record.task.cancel()
+        self._group = None
+
+    def close(self) -> None:
+        """Start nothing new and cancel what runs: it is begun again by the next process."""
+        self._closed.set()
+
+    def start(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None] | None:
+        """Run *work* as a child; None when the node is stopping."""
+        if self._group is None or self._closed.is_set():
+            work.close()
+            return None
+        return self._group.create_task(work, name=name)
+
+    def known(self) -> dict[str, Attempt]:
+        """The planner's view of all records."""
+        return {ref: self._attempt(ref, record) for ref, record in self._records.items()}
+
+    def _attempt(self, ref: str, record: Record) -> Attempt:
+        progress = self._tools.live.running.get(ref)
+        return Attempt(
+            version=record.wanted.version,
+            stage=record.stage,
+            facts=record.measured.facts if record.measured else None,
+            failures=record.failures,
+            failure=record.failure,
+            retry_at=record.retry_at,
+            started_at=record.started_at,
+            image_id=record.image_id,
+            percent=progress.percent if progress else 0,
+            outstanding=_outstanding(record, progress),
+        )
+
+    def keep_only(self, wanted: Mapping[str, Wanted], finished: Collection[str]) -> None:
+        """Forget requests that are over or replaced, once nothing runs for them."""
+        for ref, record in list(self._records.items()):
+            current = wanted.get(ref)
+            stale = current is None or current.version != record.wanted.version or ref in finished
+            if stale and record.stage is Stage.IDLE:
+                del self._records[ref]
+
+    def look(self, wanted: Wanted, runtime: Runtime | None, failures: int) -> None:
+        """Start a look at the image. *failures* is what an earlier process counted."""
+        record = self._records.setdefault(wanted.ref, Record(wanted, failures=failures))
+        record.wanted = wanted
+        if runtime is not None:
+            self._begin(record, Stage.LOOKING, self._look(record, runtime))
+
+    def _begin(self, record: Record, stage: Stage, work: Coroutine[None, None, None]) -> None:
+        record.task = self.start(work, f"{stage.name.lower()} {record.wanted.ref}")
+        record.stage = stage if record.task is not None else Stage.IDLE
+
+    def pull(self, wanted: Wanted, runtime: Runtime | None) -> None:
+        """Start an attempt to pull the image."""
+        record = self._records[wanted.ref]
+        if runtime is None:
+            return
+        now = self._tools.clock.now()
+        if record.started_at is None:
+            record.started_at = now
+            waited = (now - wanted.created_at) / timedelta(seconds=1)
+            self._tools.metrics.pull_wait_seconds.observe(max(waited, 0.0))
+        if record.failures:
+            self._tools.metrics.pull_retries.inc()
+        self._begin(record, Stage.PULLING, self._pull(record, runtime))
+
+    def cancel(self, ref: str, version: int) -> None:
+        """End what runs for that version; a newer one is left alone."""
+        record = self._records.get(ref)
+        if record is None or record.task is None or record.wanted.version != version:
+            return
+        if record.stage in (Stage.LOOKING, Stage.PULLING):
+            record.stage = Stage.CANCELLING
+            record.task.cancel()
+
+    async def _look(self, record: Record, runtime: Runtime) -> None:
+        try:
+            record.measured = await self._tools.measuring.look(record.wanted, runtime)
+        except CriError as error:
+            self._fail(record, failure_of(error))
+            self._report_down(error, runtime)
+        else:
+            if record.measured.facts.image_id:
+                record.image_id = record.measured.facts.image_id
+                self._tools.metrics.pulls.labels("present", "").inc()
+        finally:
+            self._ended(record)
+
+    async def _pull(self, record: Record, runtime: Runtime) -> None:
+        live, metrics = self._tools.live, self._tools.metrics
+        wanted, measured = record.wanted, record.measured
+        assert measured is not None
+        begun = self._tools.clock.monotonic()
+        succeeded = False
+        try:
+            await live.begin(wanted.ref, runtime.extras, measured.blobs, measured.present)
+            record.image_id = await pull(wanted, runtime, self._tools.access)
+            succeeded = True
+            metrics.pull_seconds.observe(self._tools.clock.monotonic() - begun)
+            self._on_pulled(wanted.ref)
+        except (PullAttemptError, CriError) as error:
+            self._fail(record, error.failure if isinstance(error, PullAttemptError) else failure_of(error))
+            self._report_down(error.__cause__ or error, runtime)
+        except asyncio.CancelledError:
+            metrics.pulls.labels("cancelled", "").inc()
+            await self._release(record, runtime)
+            raise
+        finally:
+            record.last = live.end(wanted.ref, succeeded=succeeded)
+            self._count(record, succeeded=succeeded)
+            self._ended(record)
+
+    def _report_down(self, error: BaseException, runtime: Runtime) -> None:
+        if isinstance(error, RuntimeDownError):
+            self._on_runtime_down(runtime)
+
+    async def _release(self, record: Record, runtime: Runtime) -> None:
+        """Drop what the runtime has fetched by halves, unless another pull is at the same layers."""
+        progress = self._tools.live.end(record.wanted.ref, succeeded=False)
+        if progress is None or self._closed.is_set():
+            return  # a restart of the agent goes on where this pull stopped
+        others = {layer.digest for other in self._tools.live.running.values() for layer in other.layers}
+        digests = {layer.digest for layer in progress.layers if not layer.whole} - others
+        try:
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await runtime.extras.release(digests)
+        except (CriError, TimeoutError) as error:
+            log.info("half-fetched layers stay", image=record.wanted.ref, error=str(error))
+
+    def _fail(self, record: Record, failure: Failure) -> None:
+        backoff = self._tools.backoff
+        record.failure = failure
+        record.measured = None  # the world may have changed until the next attempt
+        if failure.reason == "NoSpace":
+            pause = backoff.space
+        elif failure.reason in UNCOUNTED:
+            pause = _RUNTIME_PAUSE
+        else:
+            record.failures += 1
+            pause = backoff.after(record.failures)
+        record.retry_at = self._tools.clock.monotonic() + pause
+        record.retry_time = self._tools.clock.now() + timedelta(seconds=pause)
+        self._tools.metrics.pulls.labels("failed", failure.reason).inc()
+        log.warning(
+            "pull failed",
+            image=record.wanted.ref,
+            reason=failure.reason,
+            error=failure.message,
+            failures=record.failures,
+        )
+
+    def _count(self, record: Record, *, succeeded: bool) -> None:
+        metrics = self._tools.metrics
+        if succeeded:
+            metrics.pulls.labels("pulled", "").inc()
+            record.failure = None
+            log.info("pulled", image=record.wanted.ref, **_sizes(record.last))
+        if record.last is not None:
+            metrics.bytes_fetched.inc(record.last.done)
+            metrics.bytes_reused.inc(record.last.reused if succeeded else 0)
+
+    def _ended(self, record: Record) -> None:
+        record.stage = Stage.IDLE
+        record.task = None
+        self._on_change()
+
+
+def _sizes(progress: Progress | None) -> dict[str, object]:
+    if progress is None or not progress.known:
+        return {}
+    return {"fetched": progress.done, "reused": progress.reused}
+
+
+def _outstanding(record: Record, progress: Progress | None) -> int:
+    """Bytes of disk that a running pull will still take, from how much of it is fetched."""
+    if record.stage not in (Stage.PULLING, Stage.CANCELLING) or record.measured is None:
+        return 0
+    share = progress.done / progress.total if progress is not None and progress.total else 0.0
+    return int(record.measured.facts.needed * (1.0 - share))

@@ -1,0 +1,74 @@
+"""Follows the running pulls byte by byte, and does nothing at all while none runs."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from daemon.cri import progress
+from daemon.cri.errors import CriError
+from daemon.cri.extras import Blob, ImageExtras
+from daemon.cri.progress import Progress, Sighting
+from daemon.engine.clock import Clock
+
+log = structlog.get_logger()
+
+
+class Live:
+    """Progress of each running pull, by reference."""
+
+    def __init__(self, clock: Clock, *, interval: float, on_change: Callable[[], None]) -> None:
+        self._clock = clock
+        self._interval = interval
+        self._on_change = on_change
+        self._running: dict[str, Progress] = {}
+        self._extras: dict[str, ImageExtras] = {}
+        self._some = asyncio.Event()
+
+    @property
+    def running(self) -> Mapping[str, Progress]:
+        """How far each running pull is."""
+        return self._running
+
+    async def begin(
+        self, ref: str, extras: ImageExtras, blobs: tuple[Blob, ...] | None, present: frozenset[str]
+    ) -> None:
+        """Follow the pull of *ref* from now on. *blobs* is None where its layers are not known."""
+        # With unknown layers, what is being fetched already must not be taken for this pull's.
+        ingests = await extras.ingests() if blobs is None else ()
+        seen = Sighting(self._clock.monotonic(), ingests, present)
+        self._running[ref] = progress.begin(blobs, seen)
+        self._extras[ref] = extras
+        if extras.capabilities.progress == "bytes":
+            self._some.set()
+
+    def end(self, ref: str, *, succeeded: bool) -> Progress | None:
+        """Follow it no longer; its last state, or None if it never began."""
+        last = self._running.pop(ref, None)
+        self._extras.pop(ref, None)
+        if not self._running:
+            self._some.clear()
+        return progress.finish(last) if last is not None and succeeded else last
+
+    async def run(self) -> None:
+        """Look at the runtime again and again while a pull runs."""
+        while True:
+            await self._some.wait()
+            try:
+                await self._look()
+            except CriError as error:
+                log.debug("progress unknown", error=str(error))
+            await asyncio.sleep(self._interval)  # the pace of the progress bars
+
+    async def _look(self) -> None:
+        for extras in {id(extras): extras for extras in self._extras.values()}.values():
+            ingests = await extras.ingests()
+            refs = [ref for ref, mine in self._extras.items() if mine is extras]
+            unsure = {digest for ref in refs for digest in progress.unsure(self._running[ref], ingests)}
+            present = await extras.present(unsure) if unsure else frozenset()
+            for ref in refs:
+                if ref in self._running:  # it may have ended meanwhile
+                    others = [item for other, item in self._running.items() if other != ref]
+                    seen = Sighting(self._clock.monotonic(), ingests, present, progress.claims(others))
+                    self._running[ref] = progress.observe(self._running[ref], seen)
+        self._on_change()

@@ -1,0 +1,106 @@
+"""Looks before a pull: is the image present, how large is it, how much room is there."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from daemon.cri.extras import Blob
+from daemon.cri.runtimes import Runtime
+from daemon.nodeimages.access import Access
+from daemon.nodeimages.credentials import Credential
+from daemon.nodeimages.disk import Space, needed_bytes, read_space
+from daemon.nodeimages.planner import Facts, Wanted
+from daemon.nodeimages.registry import ImageSize, RegistryError
+from daemon.objects.references import ImageReference, parse
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One look at an image. ``blobs`` is None where the registry did not tell them."""
+
+    facts: Facts
+    blobs: tuple[Blob, ...] | None = None
+    present: frozenset[str] = frozenset()
+    """Digests of those blobs that are on the node already."""
+
+
+class Sizes(Protocol):
+    """Tells what an image is made of."""
+
+    async def measure(
+        self, ref: ImageReference, credentials: Sequence[Credential], *, timeout: float
+    ) -> ImageSize:
+        """Read it from the registry. Raises RegistryError."""
+        ...
+
+
+class Measuring:
+    """Looks at images for one node."""
+
+    def __init__(
+        self, access: Access, sizes: Sizes | None, *, timeout: float, factor: float, floor: int
+    ) -> None:
+        self._access = access
+        self._sizes = sizes
+        self._timeout = timeout
+        self._factor = factor
+        self._floor = floor
+
+    async def look(self, wanted: Wanted, runtime: Runtime) -> Measured:
+        """Find out what a pull of *wanted* would do now. Raises CriError when the runtime fails."""
+        if wanted.rule == "IfNotPresent":
+            image = await runtime.client.image_status(wanted.ref)
+            if image is not None:
+                return Measured(Facts(image_id=image.id))
+        size = await self._size(wanted)
+        if size is None:
+            return Measured(Facts(needed=self._floor))
+        blobs = (size.config, *size.layers)
+        present = await runtime.extras.present([blob.digest for blob in blobs])
+        return Measured(Facts(needed=self._needed(size.layers, present)), blobs, present)
+
+    def _needed(self, layers: Sequence[Blob], present: Collection[str]) -> int:
+        return needed_bytes(layers, present, self._factor)
+
+    async def _size(self, wanted: Wanted) -> ImageSize | None:
+        if self._sizes is None:
+            return None
+        try:
+            credentials = await self._access.credentials(wanted)
+            return await self._sizes.measure(parse(wanted.ref), credentials, timeout=self._timeout)
+        except RegistryError as error:
+            # Only an estimate is lost: the runtime may reach the registry in ways that we do not.
+            log.info("image size unknown", image=wanted.ref, error=str(error))
+            return None
+
+
+class ImageDisk:
+    """The file system that holds the images of a runtime."""
+
+    def __init__(self, host_root: Path) -> None:
+        self._host_root = host_root
+        self._mountpoints: dict[str, str] = {}
+
+    async def space(self, runtime: Runtime) -> tuple[str, Space] | None:
+        """Its mount point and room, or None while the runtime does not say where it is."""
+        mountpoint = self._mountpoints.get(runtime.socket) or await self._find(runtime)
+        if mountpoint is None:
+            return None
+        path = self._host_root / mountpoint.lstrip("/")
+        try:
+            return mountpoint, read_space(path)
+        except OSError as error:
+            log.warning("cannot read the image file system", path=str(path), error=str(error))
+            self._mountpoints.pop(runtime.socket, None)
+            return None
+
+    async def _find(self, runtime: Runtime) -> str | None:
+        usage = await runtime.client.image_fs_info()
+        if not usage:
+            return None
+        return self._mountpoints.setdefault(runtime.socket, usage[0].mountpoint)
