@@ -12,6 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from h2.exceptions import H2Error
 
+from daemon.cri.errors import CriError, RuntimeDownError, TimedOutError
 from daemon.cri.failures import classify_call
 
 Observer = Callable[[str, str, float], None]
@@ -25,7 +26,10 @@ Result = TypeVar("Result")
 _WINDOW: Final = 16 * 2**20
 """Bytes a runtime may send ahead of us: the list of some thousand containers in one go."""
 
-_CONNECTION_BROKE: Final = (
+_FAILURES: Final = (
+    GRPCError,
+    TimeoutError,
+    # The rest: the connection could not be made, or broke.
     OSError,
     StreamTerminatedError,
     ProtocolError,
@@ -66,7 +70,10 @@ class Channel:
         timeout: float,
         metadata: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Send *request* and return the reply within *timeout* seconds. Raises CriError; a cancel resets it."""
+        """Send *request* and return the reply within *timeout* seconds. Raises CriError.
+
+        A cancel is passed on: the runtime sees the stream reset at once.
+        """
         return await self._ended(method.name, method(request, timeout=timeout, metadata=_pairs(metadata)))
 
     async def collect(
@@ -90,12 +97,13 @@ class Channel:
         name, began, code = method_name(path), monotonic(), "CANCELLED"
         try:
             result = await _apart(call)
-            code = "OK"
-        except (GRPCError, TimeoutError, *_CONNECTION_BROKE) as failure:
-            code, text = _code_and_text(failure)
+        except _FAILURES as failure:
+            error = _typed(name, failure)
+            code = error.code
             # Not `from failure`: the chain would carry the runtime's text unredacted into logs.
-            raise classify_call(name, code, text)(name, code, text) from None
+            raise error from None
         else:
+            code = "OK"
             return result
         finally:
             if self._observe is not None:
@@ -118,20 +126,23 @@ async def _apart(call: Coroutine[Any, Any, Result]) -> Result:
     cancels = me.cancelling() if me is not None else 0
     try:
         return await asyncio.create_task(call)
-    except (GRPCError, TimeoutError, *_CONNECTION_BROKE):
+    except _FAILURES:
         if me is not None and me.cancelling() > cancels:
             raise asyncio.CancelledError from None  # The call failed in the moment we were cancelled.
         raise
 
 
-def _code_and_text(failure: BaseException) -> tuple[str, str]:
+def _typed(method: str, failure: BaseException) -> CriError:
+    """The error for a failed call. Only what the runtime said itself is searched for the cause."""
     match failure:
         case GRPCError():
-            return failure.status.name, failure.message or ""
+            code, text = failure.status.name, failure.message or ""
+            return classify_call(method, code, text)(method, code, text)
         case TimeoutError():
-            return Status.DEADLINE_EXCEEDED.name, "no answer before the deadline"
+            return TimedOutError(method, Status.DEADLINE_EXCEEDED.name, "no answer before the deadline")
         case _:
-            return Status.UNAVAILABLE.name, str(failure) or type(failure).__name__
+            text = str(failure) or type(failure).__name__
+            return RuntimeDownError(method, Status.UNAVAILABLE.name, text)
 
 
 def _pairs(metadata: Mapping[str, str] | None) -> Any:

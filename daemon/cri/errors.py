@@ -49,11 +49,20 @@ _SECRETS: Final = (
 )
 
 
+_LONGEST: Final = 2000
+"""Characters of a runtime's message that are kept; what was attempted stands first, the cause last."""
+
+
 def redacted(text: str) -> str:
     """*text* without credentials: userinfo in URLs, Authorization values, tokens and signatures."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _shortened(text: str) -> str:
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 class CriError(Exception):
@@ -68,7 +77,7 @@ class CriError(Exception):
     def __init__(self, method: str, code: str, text: str) -> None:
         self.method = method
         self.code = code
-        self.text = redacted(text)
+        self.text = _shortened(redacted(text))
         super().__init__(method, code, self.text)
 
     def __str__(self) -> str:
@@ -155,7 +164,9 @@ class TlsFailureError(CriError):
 
     reason = "TlsFailure"
     retryable = False
-    remedy = "Renew the registry's certificate, or trust its authority on the node."
+    remedy = (
+        "Renew the certificate, trust its authority on the node, or set the registry to plain HTTP there."
+    )
 
 
 class NoSpaceError(CriError):
