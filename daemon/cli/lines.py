@@ -1,0 +1,144 @@
+"""Progress as plain lines, for a pipe or a log: one a change of state, and now and then how far a pull is."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from daemon.cli.following import Followed
+from daemon.cli.output import Paint, age, clean, rate, size, took
+from daemon.debug.views import PullView
+
+STEP: Final = 10
+"""Percent after which a pull's progress is told again."""
+PAUSE: Final = 5.0
+"""Seconds after which it is told again when it moved by less."""
+
+
+class Reporter(Protocol):
+    """Shows how the images come. Entered for as long as anything is shown."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, every: Sequence[Followed], *, away: bool = False) -> None:
+        """Show the state of every image; *away* says that the agent cannot be reached for now."""
+        ...
+
+
+def result_lines(item: Followed, paint: Paint) -> list[str]:
+    """How one image ended, with the remedy of a failure."""
+    name = clean(item.image)
+    if item.result == "Succeeded":
+        return [f"{paint('ok', 'green')}      {name}  {_fetched(item)}"]
+    if item.result == "Unfinished":
+        return [f"{paint('pending', 'yellow')} {name}  {item.phase.lower()} after {took(item.seconds)}"]
+    reason = f"{item.reason or 'Failed'}: {clean(item.message)}" if item.message else item.reason or "Failed"
+    first = f"{paint('failed', 'red')}  {name}  {reason} (after {took(item.seconds)})"
+    return [first, f"        remedy: {clean(item.remedy)}"] if item.remedy else [first]
+
+
+def _fetched(item: Followed) -> str:
+    pull = item.pull
+    if pull is not None and pull.bytes_done:
+        reused = f", {size(pull.bytes_reused)} reused" if pull.bytes_reused else ""
+        return f"{size(pull.bytes_done)} fetched in {took(item.seconds)}{reused}"
+    if pull is not None and pull.started_at is None:
+        return "was on the node already"
+    reused = f", {size(pull.bytes_reused)} reused" if pull is not None and pull.bytes_reused else ""
+    return f"on the node after {took(item.seconds)}{reused}"
+
+
+def summary(every: Sequence[Followed], seconds: float) -> str:
+    """One line over all images."""
+    counts = {
+        word: sum(item.result == word for item in every) for word in ("Succeeded", "Failed", "Unfinished")
+    }
+    said = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
+    fetched = sum(item.pull.bytes_done for item in every if item.pull)
+    bytes_said = f", {size(fetched)} fetched" if fetched else ""
+    return f"{len(every)} image{'s' if len(every) != 1 else ''}: {said} in {took(seconds)}{bytes_said}"
+
+
+def progress(pull: PullView) -> str:
+    """How far a pull is: percent, bytes, rate, time left."""
+    total = f" of {size(pull.bytes_total)}" if pull.bytes_total else ""
+    said = [f"{size(pull.bytes_done)}{total}"] if pull.bytes_done or total else []
+    said += [rate(pull.rate)] if pull.rate else []
+    said += [f"{age(pull.seconds_left)} left"] if pull.seconds_left is not None else []
+    return f"{pull.percent} %" + (f" ({', '.join(said)})" if said else "")
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the last line of one image said."""
+
+    phase: str = ""
+    failures: int = 0
+    percent: int = 0
+    at: float = 0.0
+
+
+class LineReporter:
+    """Writes lines. Failures go to *err*, so that they are seen when *out* goes to a file."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self._out = out
+        self._err = err
+        self._told: dict[str, _Told] = {}
+        self._away = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to undo: lines stay."""
+
+    def show(self, every: Sequence[Followed], *, away: bool = False) -> None:
+        """Write what is new."""
+        if away and not self._away:
+            self._write(self._err, "the agent is away; waiting for it")
+        self._away = away
+        for item in every:
+            self._tell(item, self._told.setdefault(item.image, _Told()))
+
+    def _tell(self, item: Followed, told: _Told) -> None:
+        pull = item.pull
+        failures = pull.failures if pull else 0
+        if (item.phase, failures) != (told.phase, told.failures):
+            self._announce(item, told)
+            told.phase, told.failures, told.percent, told.at = item.phase, failures, 0, time.monotonic()
+        elif pull is not None and item.phase == "Pulling" and self._is_due(pull, told):
+            self._write(self._out, f"{clean(item.image)}: pulling {progress(pull)}")
+            told.percent, told.at = pull.percent - pull.percent % STEP, time.monotonic()
+
+    def _is_due(self, pull: PullView, told: _Told) -> bool:
+        moved = pull.percent - told.percent
+        return moved >= STEP or (moved > 0 and time.monotonic() - told.at >= PAUSE)
+
+    def _announce(self, item: Followed, told: _Told) -> None:
+        if item.ended:
+            stream = self._err if item.result == "Failed" else self._out
+            for line in result_lines(item, Paint(stream)):
+                self._write(stream, line)
+        elif item.phase == "BackingOff" and item.pull is not None:
+            self._write(self._out, f"{clean(item.image)}: {setback(item.pull)}")
+        elif item.phase != told.phase:
+            self._write(self._out, f"{clean(item.image)}: {item.phase.lower()}")
+
+    def _write(self, stream: TextIO, line: str) -> None:
+        stream.write(line + "\n")
+        stream.flush()
+
+
+def setback(pull: PullView) -> str:
+    """Why a pull pauses."""
+    tries = f"attempt {pull.failures} failed" if pull.failures else "waits"
+    why = ": ".join(part for part in (pull.reason, clean(pull.message)) if part)
+    return f"{tries}, {why}" if why else tries
