@@ -1,0 +1,51 @@
+# Everything starts from a fresh Debian with Python 3.11 and root; each target sets up what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+INSIDE = $(BIN)/python -m tests.testbed.enter --
+
+.PHONY: help demo test check bench proto lock clean setup
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): .ci/requirements-dev.lock pyproject.toml
+	@.ci/venv $(PYTHON) $(VENV)
+	@touch $@
+
+setup: $(STAMP)
+	@$(BIN)/python -m tests.testbed.setup
+
+demo: $(STAMP)  ## Pull real images into a private containerd and show it (KEEP=1 leaves it running)
+	@$(BIN)/python -m tests.testbed.setup --for demo
+	@$(BIN)/python -m tests.testbed.demo
+
+check: $(STAMP)  ## Format, lint, types, import contracts, unit tests: the fast half
+	$(BIN)/ruff format --check daemon tests
+	$(BIN)/ruff check daemon tests
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m protos.check
+	$(BIN)/pytest -q tests/unit
+
+test: check setup  ## All tests, real runtimes, registry and browser included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/unit tests/functional
+	$(INSIDE) $(BIN)/coverage run --append -m pytest -q tests/conformance tests/integration tests/e2e
+	$(BIN)/coverage report --skip-covered --fail-under=95
+
+bench: $(STAMP) setup  ## Ratios against bare CRI calls, memory, wake-ups
+	@$(INSIDE) $(BIN)/python -m tests.bench
+
+proto: $(STAMP)  ## Generate the gRPC code from protos/
+	protos/generate.sh
+
+lock: $(STAMP)  ## Resolve pyproject.toml into .ci/*.lock, with hashes
+	.ci/lock
+
+clean:  ## Remove what was built here (not the cache of built runtimes)
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
+	find daemon tests -name __pycache__ -type d -prune -exec rm -rf {} +
