@@ -68,7 +68,7 @@ def _wanted(name: str, entry: ImageEntry, tag: ImageTag) -> Wanted:
         secrets=entry.pull_secrets,
         labels=tuple(sorted(sandbox.labels.items())) if sandbox else (),
         annotations=tuple(sorted(sandbox.annotations.items())) if sandbox else (),
-        owners=tuple(f"{owner.kind} {owner.namespace}/{owner.name}" for owner in tag.owner_references),
+        owners=tuple(f"{owner.kind}/{owner.namespace}/{owner.name}" for owner in tag.owner_references),
         problem=_problem(name, tag.tag),
     )
 
