@@ -38,10 +38,10 @@ class CriClient:
             await self.channel.call(self._runtime.Status, request, timeout=self._timeout)
         )
 
-    async def image_fs_info(self) -> types.FsInfo:
-        """Ask where images and writable layers lie, and how much they use."""
+    async def image_fs_info(self) -> tuple[types.FsUsage, ...]:
+        """Ask on which file systems images lie, and how much they use there."""
         request = pb.ImageFsInfoRequest()
-        return decoding.fs_info(
+        return decoding.image_filesystems(
             await self.channel.call(self._images.ImageFsInfo, request, timeout=self._timeout)
         )
 

@@ -1,6 +1,6 @@
 """Turns messages of CRI into this project's data and back. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -68,9 +68,9 @@ def image(message: pb.Image) -> types.Image:
     )
 
 
-def fs_info(reply: pb.ImageFsInfoResponse) -> types.FsInfo:
-    """The file systems of images and containers."""
-    return types.FsInfo(_fs_usages(reply.image_filesystems), _fs_usages(reply.container_filesystems))
+def image_filesystems(reply: pb.ImageFsInfoResponse) -> tuple[types.FsUsage, ...]:
+    """The file systems of the images."""
+    return tuple(_fs_usage(message) for message in reply.image_filesystems)
 
 
 def container(message: pb.Container) -> types.Container:
@@ -199,10 +199,6 @@ def _resources(message: pb.LinuxContainerResources) -> types.Resources:
         cpuset_mems=message.cpuset_mems,
         unified=dict(message.unified),
     )
-
-
-def _fs_usages(messages: Iterable[pb.FilesystemUsage]) -> tuple[types.FsUsage, ...]:
-    return tuple(_fs_usage(message) for message in messages)
 
 
 def _fs_usage(message: pb.FilesystemUsage) -> types.FsUsage:

@@ -25,7 +25,7 @@ _PULL_BY_CODE: Final[dict[str, Kind]] = {
     "DEADLINE_EXCEEDED": errors.TimedOutError,
     # Our own cancel is never answered: this one is the runtime's, when a pull made no progress for too long.
     "CANCELLED": errors.TimedOutError,
-    "UNIMPLEMENTED": errors.UnsupportedError,
+    "UNIMPLEMENTED": errors.RuntimeDownError,  # CRI is not served (yet): pulling is what all of them can
     "UNAUTHENTICATED": errors.UnauthorizedError,
     "PERMISSION_DENIED": errors.DeniedError,
     "NOT_FOUND": errors.ImageNotFoundError,

@@ -39,14 +39,6 @@ class FsUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class FsInfo:
-    """The file systems of images and of writable layers."""
-
-    images: tuple[FsUsage, ...]
-    containers: tuple[FsUsage, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Image:
     """An image that is on the node."""
 
