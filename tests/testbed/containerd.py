@@ -15,7 +15,7 @@ from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from tests.testbed import containerd_config, session, toolchain
-from tests.testbed.processes import Process, until
+from tests.testbed.processes import Process, end_others, until
 
 Flavour = Literal["1.6", "2.3"]
 FLAVOURS: Final[tuple[Flavour, ...]] = ("1.6", "2.3")
@@ -128,7 +128,7 @@ class Containerd:
     async def stop(self) -> None:
         """Stop it and everything it started, and free what it mounted. Its files stay."""
         await self._process.stop()
-        self._clean_up()
+        await self._clean_up()
 
     async def kill(self) -> None:
         """End the daemon alone with SIGKILL: shims, containers and half-done work stay as they are."""
@@ -207,16 +207,17 @@ class Containerd:
         channel = Channel(path=str(self.socket), codec=_Bytes())
         try:
             status = UnaryUnaryMethod(channel, "/runtime.v1.RuntimeService/Status", bytes, bytes)
-            await status(b"", timeout=5.0)
+            # In a task of its own: grpclib cancels the one it runs in when the connection is lost.
+            await asyncio.wait_for(status(b""), 5.0)
         except (OSError, GRPCError, StreamTerminatedError):
             return False
         finally:
             channel.close()
         return True
 
-    def _clean_up(self) -> None:
-        for pid in _processes_with(str(self.socket)):
-            os.kill(pid, signal.SIGKILL)
+    async def _clean_up(self) -> None:
+        ours = f"-address {self.socket} "
+        await end_others(pid for pid, line in session.processes().items() if ours in f"{line} ")  # Shims.
         session.remove_cgroup(self.cgroup_parent)
         session.unmount_below(self.directory)
         shutil.rmtree(self.settings.state, ignore_errors=True)
@@ -226,16 +227,3 @@ async def _notified(loop: asyncio.AbstractEventLoop, notify: sockets.socket) -> 
     """Wait for READY=1, see sd_notify(3)."""
     while b"READY=1" not in await loop.sock_recv(notify, 4096):
         pass
-
-
-def _processes_with(argument: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                arguments = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:  # It ended meanwhile.
-                continue
-            if argument.encode() in arguments:
-                found.append(int(entry.name))
-    return found

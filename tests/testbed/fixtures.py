@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from tests.testbed.certificates import Certificates, make_certificates
 from tests.testbed.containerd import FLAVOURS, Containerd, Flavour
+from tests.testbed.faulty import FaultyRegistry
+from tests.testbed.pods import Pods
 from tests.testbed.pushing import ImageMaker
 from tests.testbed.registry import Registry
 from tests.testbed.session import HOST_NAME, Session, TestbedError, current_session
@@ -155,6 +157,44 @@ def image_maker(registry: Registry, prefix: str) -> ImageMaker:
 def private_image_maker(private_registry: Registry, prefix: str) -> ImageMaker:
     """Makes images in the registry that wants a password."""
     return ImageMaker(private_registry, prefix)
+
+
+@pytest_asyncio.fixture
+async def faulty_registry(testbed: Session) -> AsyncIterator[FaultyRegistry]:
+    """A registry of this test alone, in which all is well until the test says otherwise."""
+    async for started in _faulty(FaultyRegistry()):
+        yield started
+
+
+@pytest_asyncio.fixture
+async def faulty_tls_registry(testbed: Session, certificates: Certificates) -> AsyncIterator[FaultyRegistry]:
+    """The same over TLS, under a name for which containerd checks certificates."""
+    async for started in _faulty(FaultyRegistry(HOST_NAME, certificates=certificates)):
+        yield started
+
+
+@pytest.fixture
+def faulty_image_maker(faulty_registry: FaultyRegistry, prefix: str) -> ImageMaker:
+    """Makes images in the faulty registry."""
+    return ImageMaker(faulty_registry, prefix)
+
+
+@pytest_asyncio.fixture
+async def pods(containerd: Containerd) -> AsyncIterator[Pods]:
+    """Runs containers in the shared containerd; they are gone after the test."""
+    async with Pods(containerd) as started:
+        try:
+            yield started
+        finally:
+            await started.remove_all()
+
+
+async def _faulty(registry: FaultyRegistry) -> AsyncIterator[FaultyRegistry]:
+    await registry.start()
+    try:
+        yield registry
+    finally:
+        await registry.stop()
 
 
 async def _registry(registry: Registry) -> AsyncIterator[Registry]:

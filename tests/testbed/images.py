@@ -176,7 +176,10 @@ def build(
     config: dict[str, Any] = {
         "architecture": platform.architecture,
         "os": platform.os,
-        "config": {"Cmd": list(command), "Env": [f"{key}={value}" for key, value in (env or {}).items()]},
+        "config": {
+            "Cmd": list(command),
+            "Env": [f"{key}={value}" for key, value in {"PATH": "/bin", **(env or {})}.items()],
+        },
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
     config_blob = _json_blob(config, _type(CONFIG_TYPE, docker))

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +115,23 @@ class Process:
         """The error to raise when the process did not do what it was started for."""
         state = "runs" if self.running else f"ended with {self._process and self._process.returncode}"
         return TestbedError(f"{what} ({self.command[0]} {state}); its log {self.log}:\n{self.tail()}")
+
+
+async def end_others(pids: Iterable[int], timeout: float = 10.0) -> None:
+    """End processes that are not our children with SIGKILL, and return when they are gone."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            async with asyncio.timeout(timeout):
+                await _readable(descriptor)
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(descriptor)
 
 
 async def _readable(descriptor: int) -> None:

@@ -1,7 +1,7 @@
 """Puts builds into a registry over HTTP, and makes named images out of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -139,10 +139,12 @@ class Pusher:
     def session(self) -> aiohttp.ClientSession:
         import ssl
 
-        auth = aiohttp.BasicAuth(self.username, self.password) if self.username else None
+        headers = {}
+        if self.username:
+            headers["Authorization"] = aiohttp.encode_basic_auth(self.username, self.password)
         context = ssl.create_default_context(cafile=self.ca) if self.ca else None
         connector = aiohttp.TCPConnector(ssl=context or True)
-        return aiohttp.ClientSession(auth=auth, timeout=DEADLINE, connector=connector)
+        return aiohttp.ClientSession(headers=headers, timeout=DEADLINE, connector=connector)
 
     async def _push_blob(self, session: aiohttp.ClientSession, repository: str, blob: Blob) -> None:
         async with session.head(f"{self.base}/v2/{repository}/blobs/{blob.digest}") as answer:
@@ -151,7 +153,7 @@ class Pusher:
         async with session.post(f"{self.base}/v2/{repository}/blobs/uploads/") as answer:
             location = await self._location(answer)
         if self.chunk is None:
-            location = await self._patch(session, location, _chunks(blob), None)
+            location = await self._patch(session, location, chunks_of(blob), None)
         else:
             async for start, part in _parts(blob, self.chunk):
                 location = await self._patch(session, location, part, f"{start}-{start + len(part) - 1}")
@@ -191,7 +193,7 @@ async def _check(answer: aiohttp.ClientResponse) -> None:
         raise TestbedError(f"{answer.method} {answer.url}: {answer.status} {await answer.text()}")
 
 
-async def _chunks(blob: Blob) -> AsyncIterator[bytes]:
+async def chunks_of(blob: Blob) -> AsyncGenerator[bytes, None]:
     """Make the bytes in a thread, one chunk ahead of what is being sent."""
     source = blob.source()
     ahead = asyncio.create_task(asyncio.to_thread(next, source, None))
@@ -205,7 +207,7 @@ async def _chunks(blob: Blob) -> AsyncIterator[bytes]:
 
 async def _parts(blob: Blob, size: int) -> AsyncIterator[tuple[int, bytes]]:
     start, buffer = 0, bytearray()
-    async for chunk in _chunks(blob):
+    async for chunk in chunks_of(blob):
         buffer += chunk
         while len(buffer) >= size:
             yield start, bytes(buffer[:size])

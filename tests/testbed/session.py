@@ -102,6 +102,20 @@ def processes_in(cgroup: str) -> set[int]:
     return found - {0}  # 0 stands for a process of another PID namespace.
 
 
+def processes() -> dict[int, str]:
+    """Command lines of living processes by id, as this PID namespace sees them."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:  # It ended meanwhile.
+                continue
+            if line:  # A zombie has none.
+                found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
 def remove_cgroup(cgroup: str, deadline: float = 10.0) -> None:
     """Kill what runs in *cgroup* and remove it, with all below it, from every hierarchy."""
     until = time.monotonic() + deadline
