@@ -54,7 +54,7 @@ class ImageExtras(Protocol):
         ...
 
     async def pin(self, ref: str) -> None:
-        """Protect image *ref* (as given to CRI) against garbage collection. Idempotent; nothing for 'none'."""
+        """Protect image *ref* (as given to CRI) against garbage collection. Idempotent."""
         ...
 
     async def unpin(self, ref: str) -> None:

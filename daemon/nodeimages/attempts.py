@@ -58,7 +58,6 @@ class Record:
     retry_time: datetime | None = None
     started_at: datetime | None = None
     image_id: str = ""
-    last: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,8 @@ class Attempts:
         self._on_runtime_down = on_runtime_down
         self._on_pulled = on_pulled
         self._records: dict[str, Record] = {}
+        self.ended: dict[str, Progress] = {}
+        """The last progress of pulls that have ended, for as long as their image is wanted."""
         self._group: asyncio.TaskGroup | None = None
         self._closed = asyncio.Event()
 
@@ -98,16 +99,16 @@ class Attempts:
         return self._records
 
     async def run(self) -> None:
-        """Be the parent of all tasks until ``close``; then wait for those that run."""
+        """Be the parent of all tasks until ``close``; then wait for those that run.
+
+        What is cancelled here goes on in the next process: the runtime keeps the bytes that it has.
+        """
         async with asyncio.TaskGroup() as self._group:
             await self._closed.wait()
-            for record in self._records.values():
-                if record.task is not None:
-                    record.task.cancel()
         self._group = None
 
     def close(self) -> None:
-        """Start nothing new and cancel what runs: it is begun again by the next process."""
+        """Start nothing new."""
         self._closed.set()
 
     def start(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None] | None:
@@ -143,6 +144,8 @@ class Attempts:
             stale = current is None or current.version != record.wanted.version or ref in finished
             if stale and record.stage is Stage.IDLE:
                 del self._records[ref]
+        for ref in self.ended.keys() - wanted.keys():
+            del self.ended[ref]
 
     def look(self, wanted: Wanted, runtime: Runtime | None, failures: int) -> None:
         """Start a look at the image. *failures* is what an earlier process counted."""
@@ -211,8 +214,7 @@ class Attempts:
             await self._release(record, runtime)
             raise
         finally:
-            record.last = live.end(wanted.ref, succeeded=succeeded)
-            self._count(record, succeeded=succeeded)
+            self._count(record, live.end(wanted.ref, succeeded=succeeded), succeeded=succeeded)
             self._ended(record)
 
     def _report_down(self, error: BaseException, runtime: Runtime) -> None:
@@ -254,15 +256,16 @@ class Attempts:
             failures=record.failures,
         )
 
-    def _count(self, record: Record, *, succeeded: bool) -> None:
+    def _count(self, record: Record, progress: Progress | None, *, succeeded: bool) -> None:
         metrics = self._tools.metrics
         if succeeded:
             metrics.pulls.labels("pulled", "").inc()
             record.failure = None
-            log.info("pulled", image=record.wanted.ref, **_sizes(record.last))
-        if record.last is not None:
-            metrics.bytes_fetched.inc(record.last.done)
-            metrics.bytes_reused.inc(record.last.reused if succeeded else 0)
+            log.info("pulled", image=record.wanted.ref, **_sizes(progress))
+        if progress is not None:
+            self.ended[record.wanted.ref] = progress
+            metrics.bytes_fetched.inc(progress.done)
+            metrics.bytes_reused.inc(progress.reused if succeeded else 0)
 
     def _ended(self, record: Record) -> None:
         record.stage = Stage.IDLE

@@ -126,6 +126,8 @@ class NodeImages:
         self, node: Node, wanted: list[Wanted], recorded: dict[str, ImageTagStatus]
     ) -> Observed:
         runtime = node.runtimes.default
+        if runtime is None:
+            self._pinned_by = None  # its pins are read anew when it is back
         ready = runtime is not None and await self._prepare(node, runtime)
         stored = {item.ref for item in wanted if is_finished(recorded.get(item.ref), item.version)}
         node.attempts.keep_only(self.wanted, stored)

@@ -23,14 +23,14 @@ DEFAULT_TIMEOUT_SECONDS = 600
 DEFAULT_BACKOFF_LIMIT = 3
 
 
-class PullPolicy(Wire):
+class PullPolicy(Wire, frozen=True):
     """How one attempt is bounded and how many follow it."""
 
     timeout_seconds: PositiveInt32 = DEFAULT_TIMEOUT_SECONDS
     backoff_limit: Count = DEFAULT_BACKOFF_LIMIT
 
 
-class CompletionPolicy(Wire):
+class CompletionPolicy(Wire, frozen=True):
     """When a job is over. ``Never`` keeps pulling on nodes that come later."""
 
     type: Literal["Always", "Never"] = "Always"
@@ -38,14 +38,14 @@ class CompletionPolicy(Wire):
     ttl_seconds_after_finished: Count | None = None
 
 
-class SandboxConfig(Wire):
+class SandboxConfig(Wire, frozen=True):
     """Passed on to the runtime with each pull."""
 
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
 
 
-class NodeSelector(LabelSelector):
+class NodeSelector(LabelSelector, frozen=True):
     """Chooses nodes by name or by label, never both."""
 
     names: tuple[str, ...] = ()
@@ -64,19 +64,19 @@ class ImagePullTemplate(Wire, kw_only=True):
     image_pull_policy: PullRule = "IfNotPresent"
 
 
-class ImagePullJobSpec(ImagePullTemplate):
+class ImagePullJobSpec(ImagePullTemplate, frozen=True):
     """One image on many nodes."""
 
     image: str
 
 
-class ImageListPullJobSpec(ImagePullTemplate):
+class ImageListPullJobSpec(ImagePullTemplate, frozen=True):
     """Several images on many nodes."""
 
     images: tuple[str, ...]
 
 
-class ImagePullJobStatus(Wire, omit_defaults=False):
+class ImagePullJobStatus(Wire, frozen=True, omit_defaults=False):
     """Counts are nodes."""
 
     start_time: datetime | None = None
@@ -91,7 +91,7 @@ class ImagePullJobStatus(Wire, omit_defaults=False):
     conditions: tuple[Condition, ...] = ()
 
 
-class FailedImageStatus(Wire):
+class FailedImageStatus(Wire, frozen=True):
     """One image of a list job that did not get everywhere."""
 
     name: str
@@ -99,7 +99,7 @@ class FailedImageStatus(Wire):
     image_pull_job: str = ""
 
 
-class ImageListPullJobStatus(Wire, omit_defaults=False):
+class ImageListPullJobStatus(Wire, frozen=True, omit_defaults=False):
     """Counts are images."""
 
     start_time: datetime | None = None
@@ -113,7 +113,7 @@ class ImageListPullJobStatus(Wire, omit_defaults=False):
     conditions: tuple[Condition, ...] = ()
 
 
-class ImagePullJob(Wire):
+class ImagePullJob(Wire, frozen=True):
     """A request to have one image on many nodes."""
 
     metadata: ObjectMeta
@@ -123,7 +123,7 @@ class ImagePullJob(Wire):
     kind: str = "ImagePullJob"
 
 
-class ImageListPullJob(Wire):
+class ImageListPullJob(Wire, frozen=True):
     """A request to have several images on many nodes; each image becomes an ImagePullJob."""
 
     metadata: ObjectMeta
@@ -133,7 +133,7 @@ class ImageListPullJob(Wire):
     kind: str = "ImageListPullJob"
 
 
-class SecretReference(Wire):
+class SecretReference(Wire, frozen=True):
     """Where a pull secret lies."""
 
     name: str
@@ -141,7 +141,7 @@ class SecretReference(Wire):
     mode: str = ""
 
 
-class TagPullPolicy(Wire):
+class TagPullPolicy(Wire, frozen=True):
     """Bounds of one tag on one node. Fields that are absent have OpenKruise's defaults."""
 
     timeout_seconds: Int32 | None = None
@@ -150,7 +150,7 @@ class TagPullPolicy(Wire):
     active_deadline_seconds: int | None = None
 
 
-class ImageTag(Wire):
+class ImageTag(Wire, frozen=True):
     """One tag (or digest) of an image that the node should have."""
 
     tag: str
@@ -164,7 +164,7 @@ class ImageTag(Wire):
     """Ours: higher pulls first."""
 
 
-class ImageEntry(Wire):
+class ImageEntry(Wire, frozen=True):
     """All wanted tags of one repository."""
 
     pull_secrets: tuple[SecretReference, ...] = ()
@@ -172,13 +172,13 @@ class ImageEntry(Wire):
     sandbox_config: SandboxConfig | None = None
 
 
-class NodeImageSpec(Wire):
+class NodeImageSpec(Wire, frozen=True):
     """What the node should have, by repository name."""
 
     images: Mapping[str, ImageEntry] = {}
 
 
-class ImageTagStatus(Wire, omit_defaults=False):
+class ImageTagStatus(Wire, frozen=True, omit_defaults=False):
     """How far one tag is on the node."""
 
     tag: str
@@ -195,13 +195,13 @@ class ImageTagStatus(Wire, omit_defaults=False):
     """Ours: failed attempts so far, so that a restart of the agent does not start counting anew."""
 
 
-class ImageStatus(Wire):
+class ImageStatus(Wire, frozen=True):
     """How far one repository is on the node."""
 
     tags: tuple[ImageTagStatus, ...] = ()
 
 
-class NodeImageStatus(Wire, omit_defaults=False):
+class NodeImageStatus(Wire, frozen=True, omit_defaults=False):
     """What the node says of its images; counts are tags."""
 
     desired: int = 0
@@ -212,7 +212,7 @@ class NodeImageStatus(Wire, omit_defaults=False):
     image_statuses: Mapping[str, ImageStatus] = {}
 
 
-class NodeImage(Wire):
+class NodeImage(Wire, frozen=True):
     """The images of one node: cluster-scoped, named like the node."""
 
     metadata: ObjectMeta
@@ -222,7 +222,7 @@ class NodeImage(Wire):
     kind: str = "NodeImage"
 
 
-class Secret(Wire):
+class Secret(Wire, frozen=True):
     """A Secret of docker-config type. ``data`` values are base64 text, ``stringData`` values are plain."""
 
     metadata: ObjectMeta

@@ -21,7 +21,7 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class OwnerReference(Wire):
+class OwnerReference(Wire, frozen=True):
     """Points at the object that this one exists for."""
 
     kind: str
@@ -32,7 +32,7 @@ class OwnerReference(Wire):
     controller: bool | None = None
 
 
-class ObjectMeta(Wire):
+class ObjectMeta(Wire, frozen=True):
     """Identity and bookkeeping of an object."""
 
     name: str
@@ -52,7 +52,7 @@ class ObjectMeta(Wire):
         return Key(self.namespace, self.name)
 
 
-class Condition(Wire, omit_defaults=False):
+class Condition(Wire, frozen=True, omit_defaults=False):
     """One aspect of an object's state, in the form of ``metav1.Condition``."""
 
     type: str
@@ -63,7 +63,7 @@ class Condition(Wire, omit_defaults=False):
     last_transition_time: datetime | None = None
 
 
-class LabelSelectorRequirement(Wire):
+class LabelSelectorRequirement(Wire, frozen=True):
     """One expression of a label selector."""
 
     key: str
@@ -71,7 +71,7 @@ class LabelSelectorRequirement(Wire):
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(Wire):
+class LabelSelector(Wire, frozen=True):
     """Chooses objects by their labels. All parts must match; an empty one matches everything."""
 
     match_labels: Mapping[str, str] = {}
