@@ -19,7 +19,7 @@ _DIGEST: Final = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-
 def digest_in(ref: str) -> str:
     """The digest of the blob that an ingest's name speaks of; empty when it names none.
 
-    containerd names an ingest ``<kind>-<digest>``, or ``<kind>-<name>@<digest>`` if the descriptor has a name,
+    containerd names an ingest ``<kind>-<digest>``, or ``<kind>-<name>@<digest>`` where a descriptor has one,
     with kinds that differ between versions; other writers call theirs as they like.
     """
     found = _DIGEST.findall(ref)

@@ -1,12 +1,13 @@
 """Which blobs and which snapshot of containerd an image consists of."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from daemon.cri.containerd.contents import ContentStore
 from daemon.cri.containerd.leases import Resource, content, snapshot
 from daemon.cri.containerd.manifests import Index, Manifest, ManifestError, chain_id, diff_ids
 from daemon.cri.errors import NotFoundError
-from daemon.cri.types import FsInfo
+from daemon.cri.types import FsUsage
 
 _DEEPEST: Final = 3
 """Indexes within indexes; the specification allows any number, nobody uses more than two."""
@@ -14,9 +15,9 @@ _SNAPSHOTTER: Final = "io.containerd.snapshotter.v1."
 """containerd names the folder of a snapshotter like its plugin."""
 
 
-def snapshotter_of(info: FsInfo) -> str | None:
+def snapshotter_of(usages: Iterable[FsUsage]) -> str | None:
     """The snapshotter that holds CRI's images; None when its folder does not tell."""
-    for usage in info.images:
+    for usage in usages:
         folder = usage.mountpoint.rpartition("/")[2]
         if folder.startswith(_SNAPSHOTTER):
             return folder.removeprefix(_SNAPSHOTTER)

@@ -78,7 +78,7 @@ class LabelPins:
             return
         joined = owners.joined_by(ref) if owners.refs else Owners(frozenset({ref}), shared=pinned)
         labels = {names.PIN_OWNER_LABEL: str(joined), names.PINNED_LABEL: names.PINNED_VALUE}
-        await self._label(record.name, labels)
+        await self._label(record, labels)
 
     async def _leave(self, ref: str, records: Iterable[pb.Image]) -> None:
         for record in records:
@@ -89,12 +89,14 @@ class LabelPins:
             labels = {names.PIN_OWNER_LABEL: str(left)}
             if not left.refs and not owners.shared:
                 labels[names.PINNED_LABEL] = ""
-            await self._label(record.name, labels)
+            await self._label(record, labels)
 
-    async def _label(self, name: str, labels: Mapping[str, str]) -> None:
+    async def _label(self, record: pb.Image, labels: Mapping[str, str]) -> None:
         """Set *labels* in one step and leave all others; an empty value removes one."""
         mask = FieldMask(paths=[f"labels.{key}" for key in labels])
-        request = pb.UpdateImageRequest(image=pb.Image(name=name, labels=labels), update_mask=mask)
+        # The mask keeps the target as it is, but containerd 2.3 panics, as a whole, on a request without one.
+        image = pb.Image(name=record.name, labels=labels, target=record.target)
+        request = pb.UpdateImageRequest(image=image, update_mask=mask)
         try:
             await ask(self._channel, self._stub.Update, request)
         except NotFoundError:
