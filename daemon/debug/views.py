@@ -15,7 +15,7 @@ class View(Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of all views."""
 
 
-class RuntimeView(View):
+class RuntimeView(View, frozen=True):
     """One container runtime of the node."""
 
     socket: str
@@ -27,7 +27,7 @@ class RuntimeView(View):
     pins: Literal["label", "lease", "none"] = "none"
 
 
-class DiskView(View):
+class DiskView(View, frozen=True):
     """The file system that holds the images. available = free - reserve, never below 0."""
 
     mountpoint: str
@@ -37,7 +37,7 @@ class DiskView(View):
     available: int
 
 
-class LayerView(View):
+class LayerView(View, frozen=True):
     """One layer of a pull."""
 
     digest: str
@@ -46,7 +46,7 @@ class LayerView(View):
     state: Literal["waiting", "fetching", "fetched", "reused"]
 
 
-class PullView(View):
+class PullView(View, frozen=True):
     """One wanted image of the node."""
 
     image: str
@@ -77,7 +77,7 @@ class PullView(View):
     """The jobs that want it, as kind/namespace/name."""
 
 
-class JobView(View):
+class JobView(View, frozen=True):
     """One ImagePullJob or ImageListPullJob. Counts are nodes for the first, images for the second."""
 
     kind: str
@@ -97,7 +97,7 @@ class JobView(View):
     """The manifest it came from, file:line; empty for requests of the CLI."""
 
 
-class ProblemView(View):
+class ProblemView(View, frozen=True):
     """A document that was refused. Everything else went on."""
 
     file: str
@@ -110,7 +110,7 @@ class ProblemView(View):
     allowed: str = ""
 
 
-class NodeView(View):
+class NodeView(View, frozen=True):
     """Everything at one moment."""
 
     node: str
