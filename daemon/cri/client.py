@@ -1,11 +1,13 @@
 """The calls of CRI, one thin method each. Every method raises CriError."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from daemon.cri import decoding, types
 from daemon.cri.channel import Channel
+from daemon.cri.errors import NotFoundError
 from daemon.cri.v1 import runtime_pb2 as pb
 from daemon.cri.v1.runtime_grpc import ImageServiceStub, RuntimeServiceStub
 
@@ -105,9 +107,10 @@ class CriClient:
         return decoding.container_status(reply)
 
     async def stop_container(self, container_id: str, grace: float) -> None:
-        """Stop a container, by force after *grace* seconds. Idempotent."""
+        """Stop a container, by force after *grace* seconds. Idempotent, also when the container is gone."""
         request = pb.StopContainerRequest(container_id=container_id, timeout=_whole_seconds(grace))
-        await self.channel.call(self._runtime.StopContainer, request, timeout=request.timeout + MARGIN)
+        with contextlib.suppress(NotFoundError):  # containerd 1.6 answers it, 2.x does not
+            await self.channel.call(self._runtime.StopContainer, request, timeout=request.timeout + MARGIN)
 
     async def exec_sync(self, container_id: str, cmd: Sequence[str], timeout: float) -> types.ExecResult:
         """Run a program inside a container. Raises TimedOutError when it takes over *timeout* seconds."""

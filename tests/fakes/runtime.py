@@ -16,7 +16,7 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 
 from daemon.cri.v1 import runtime_pb2 as pb
-from tests.fakes.node import FakeNode
+from tests.fakes.holdings import FakeHoldings
 
 DEADLINE = 10.0
 
@@ -61,10 +61,10 @@ class _Server(Server):
 
 @dataclass(slots=True, eq=False)
 class FakeRuntime:
-    """Serves a FakeNode. The same path may be started, stopped and started again."""
+    """Serves a FakeHoldings. The same path may be started, stopped and started again."""
 
     path: Path
-    node: FakeNode = field(default_factory=FakeNode)
+    node: FakeHoldings = field(default_factory=FakeHoldings)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Method and request of every call, in order."""
     _faults: dict[str, Fault] = field(default_factory=dict)
@@ -130,9 +130,9 @@ class FakeRuntime:
 
 
 @contextlib.asynccontextmanager
-async def serving(path: Path, node: FakeNode | None = None) -> AsyncIterator[FakeRuntime]:
+async def serving(path: Path, node: FakeHoldings | None = None) -> AsyncIterator[FakeRuntime]:
     """A fake runtime that listens on *path* until the end of the block."""
-    runtime = FakeRuntime(path, node or FakeNode())
+    runtime = FakeRuntime(path, node or FakeHoldings())
     await runtime.start()
     try:
         yield runtime
