@@ -28,7 +28,7 @@ from daemon.cli.usage import (
 from daemon.names import PROGRAM
 
 Work = Callable[[], int]
-"""What a command returns, so that it runs outside of typer, which has its own ways with interrupts and pipes."""
+"""What a command returns, so that it runs outside of typer, which treats interrupts and pipes its own way."""
 
 # Without rich's markup, help is plain text as kubectl's, and costs no import of rich.
 # Tracebacks are Python's own: rich's show local variables, which may hold credentials.
@@ -135,11 +135,11 @@ def _jobs(  # noqa: PLR0917 - typer makes an option of each parameter
         typer.Argument(metavar="NAME", help="Names of jobs, or KIND/NAME.", show_default=False),
     ] = None,
     everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Jobs of all namespaces.")
+        bool, typer.Option("--all-namespaces", "-A", help="All namespaces, always with their column.")
     ] = False,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NAME", help="Jobs of one namespace.")
-    ] = "default",
+        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="One namespace; all by default.")
+    ] = None,
     watch: Watch = False,
     output: Output = None,
     socket: Socket = DEFAULT_SOCKET,
@@ -151,6 +151,7 @@ def _jobs(  # noqa: PLR0917 - typer makes an option of each parameter
         socket=socket,
         names=tuple(names or ()),
         namespace=None if everywhere else namespace,
+        namespaces_shown=everywhere,
         watch=watch,
         form=form_of(output),
     )

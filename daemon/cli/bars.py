@@ -47,6 +47,10 @@ class BarReporter:
     """Draws on one terminal."""
 
     def __init__(self, stream: TextIO) -> None:
+        self._paint = Paint(stream)
+        self._every: tuple[Followed, ...] = ()
+        self._ended: set[str] = set()
+        self._away = False
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live = Live(
             console=self._console,
@@ -56,10 +60,6 @@ class BarReporter:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._paint = Paint(stream)
-        self._every: tuple[Followed, ...] = ()
-        self._ended: set[str] = set()
-        self._away = False
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from daemon.cli.client import Agent
@@ -28,8 +28,10 @@ class JobsOptions:
 
     socket: str
     names: tuple[str, ...] = ()
-    namespace: str | None = "default"
-    """None for all of them."""
+    namespace: str | None = None
+    """None for all of them: a node has few jobs, and those of ``pull`` have a namespace of their own."""
+    namespaces_shown: bool = False
+    """Whether the column is there also when all jobs are of one namespace."""
     watch: bool = False
     form: Form = "text"
 
@@ -42,10 +44,10 @@ def jobs(options: JobsOptions) -> Exit:
     every = agent.jobs()
     found = _chosen(every, options)
     if options.form in {"json", "yaml"}:
-        single = len(options.names) == 1
+        single = len(options.names) == len(found) == 1
         sys.stdout.write(document(found[0] if single else JobList(items=found), options.form))
     elif found:
-        _print(table(_headers(options), _rows(found, options)))
+        _print(_Layout.of(found, options).lines(found))
     else:
         _say_none(every, options)
     return Exit.DONE
@@ -54,29 +56,26 @@ def jobs(options: JobsOptions) -> Exit:
 def _watch(agent: Agent, options: JobsOptions) -> None:
     """Print each job that changes, as kubectl does: rows are appended. Ends only by CliError or interrupt."""
     printed: dict[tuple[str, str, str], JobView] = {}
-    widths: list[int] = []
+    layout: _Layout | None = None
     for view in agent.follow():
         if view is None:
             continue
-        found = _chosen(view.jobs, options) if not printed else _matching(view.jobs, options)
+        # A name that is unknown at first is a mistake; one that goes away later is not.
+        found = _matching(view.jobs, options) if layout else _chosen(view.jobs, options)
         changed = tuple(job for job in found if printed.get(_key(job)) != job)
         printed = {_key(job): job for job in found}
-        widths = _print_changed(changed, options, widths)
+        if options.form in {"json", "yaml"}:
+            _print_documents(changed, options.form)
+        elif changed:
+            first = layout is None
+            layout = layout or _Layout.of(changed, options)
+            _print(layout.lines(changed)[0 if first else 1 :])
 
 
-def _print_changed(changed: Sequence[JobView], options: JobsOptions, widths: list[int]) -> list[int]:
-    if options.form in {"json", "yaml"}:
-        for job in changed:
-            sys.stdout.write(("---\n" if options.form == "yaml" else "") + document(job, options.form))
-        sys.stdout.flush()
-        return widths
-    if not changed:
-        return widths
-    headers, rows = _headers(options), _rows(changed, options)
-    # The heading was printed with the first rows; later ones keep its widths, and widen what does not fit.
-    after = columns([headers, *rows], widths)
-    _print(table(headers, rows, widths=after)[1 if widths else 0 :])
-    return after
+def _print_documents(changed: Sequence[JobView], form: Form) -> None:
+    for job in changed:
+        sys.stdout.write(document(job, form) if form == "json" else f"---\n{document(job, form)}")
+    sys.stdout.flush()
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -129,27 +128,47 @@ def _say_none(every: Sequence[JobView], options: JobsOptions) -> None:
     sys.stderr.write(f"No jobs found{where}{hint}.\n")
 
 
-def _headers(options: JobsOptions) -> tuple[str, ...]:
-    first = ("NAMESPACE",) if options.namespace is None else ()
-    return (*first, *HEADERS, *(WIDE if options.form == "wide" else ()))
+@dataclass(slots=True)
+class _Layout:
+    """Which columns there are and how wide they became; the same for all rows of one command."""
+
+    namespaced: bool
+    prefixed: bool
+    wide: bool
+    widths: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, found: Sequence[JobView], options: JobsOptions) -> "_Layout":
+        """The columns that tell these jobs apart."""
+        return cls(
+            namespaced=options.namespaces_shown
+            or (options.namespace is None and _differ(found, "namespace")),
+            prefixed=_differ(found, "kind"),
+            wide=options.form == "wide",
+        )
+
+    def lines(self, found: Sequence[JobView]) -> list[str]:
+        """The heading and one row a job."""
+        headers = (*(("NAMESPACE",) if self.namespaced else ()), *HEADERS, *(WIDE if self.wide else ()))
+        now = datetime.now(UTC)
+        rows = [self._row(job, now) for job in found]
+        self.widths = columns([headers, *rows], self.widths)
+        return table(headers, rows, widths=self.widths)
+
+    def _row(self, job: JobView, now: datetime) -> tuple[str, ...]:
+        first = (clean(job.namespace),) if self.namespaced else ()
+        # As kubectl tells kinds apart when it prints several of them.
+        name = clean(f"{job.kind.lower()}/{job.name}" if self.prefixed else job.name)
+        counts = (str(count) for count in (job.desired, job.active, job.succeeded, job.failed))
+        row = (*first, name, *counts, age_of(job.created_at, now), clean(job.message))
+        return (*row, *_wide(job, now)) if self.wide else row
 
 
-def _rows(found: Sequence[JobView], options: JobsOptions) -> list[tuple[str, ...]]:
-    now = datetime.now(UTC)
-    prefixed = len({job.kind for job in found}) > 1
-    return [_row(job, now, options, prefixed=prefixed) for job in found]
-
-
-def _row(job: JobView, now: datetime, options: JobsOptions, *, prefixed: bool) -> tuple[str, ...]:
-    first = (job.namespace,) if options.namespace is None else ()
-    # As kubectl tells kinds apart when it prints several of them.
-    name = f"{job.kind.lower()}/{job.name}" if prefixed else job.name
-    counts = (str(count) for count in (job.desired, job.active, job.succeeded, job.failed))
-    row = (*first, name, *counts, age_of(job.created_at, now), clean(job.message))
-    return (*row, *_wide(job, now)) if options.form == "wide" else row
+def _differ(found: Sequence[JobView], name: str) -> bool:
+    return len({getattr(job, name) for job in found}) > 1
 
 
 def _wide(job: JobView, now: datetime) -> tuple[str, ...]:
     end = job.completed_at or now
     took = age((end - job.started_at).total_seconds()) if job.started_at else "<none>"
-    return job.kind, took, clean(",".join(job.images)), job.source or "<none>"
+    return job.kind, took, clean(",".join(job.images)), clean(job.source) or "<none>"

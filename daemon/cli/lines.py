@@ -44,12 +44,11 @@ def result_lines(item: Followed, paint: Paint) -> list[str]:
 
 def _fetched(item: Followed) -> str:
     pull = item.pull
-    if pull is not None and pull.bytes_done:
-        reused = f", {size(pull.bytes_reused)} reused" if pull.bytes_reused else ""
-        return f"{size(pull.bytes_done)} fetched in {took(item.seconds)}{reused}"
     if pull is not None and pull.started_at is None:
         return "was on the node already"
     reused = f", {size(pull.bytes_reused)} reused" if pull is not None and pull.bytes_reused else ""
+    if pull is not None and pull.bytes_done:
+        return f"{size(pull.bytes_done)} fetched in {took(item.seconds)}{reused}"
     return f"on the node after {took(item.seconds)}{reused}"
 
 

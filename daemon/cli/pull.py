@@ -16,7 +16,7 @@ from daemon.cli.usage import Exit
 from daemon.debug.sources import PullRequest
 from daemon.names import PROGRAM
 
-_GOES_ON: Final = f"the pulls go on in the agent: '{PROGRAM} jobs -A' lists them"
+_GOES_ON: Final = f"the pulls go on in the agent: '{PROGRAM} jobs' lists them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
