@@ -67,6 +67,8 @@ class FakeRuntime:
     node: FakeHoldings = field(default_factory=FakeHoldings)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     """Method and request of every call, in order."""
+    beside: list[Any] = field(default_factory=list)
+    """Further services on the same socket."""
     _faults: dict[str, Fault] = field(default_factory=dict)
     _server: _Server | None = None
 
@@ -90,7 +92,7 @@ class FakeRuntime:
 
     async def start(self) -> None:
         """Serve on the path."""
-        self._server = _Server([self])
+        self._server = _Server([self, *self.beside])
         self._server.connections = []
         self.path.unlink(missing_ok=True)
         await self._server.start(path=str(self.path))
