@@ -95,7 +95,10 @@ class Standalone:
         stop = stop_on_signals()
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._store)
-            session = await opened.enter_async_context(aiohttp.ClientSession())
+            session = await opened.enter_async_context(
+                # No cookies: requests share nothing. Proxies as for containerd: from the environment.
+                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+            )
             await ensure_node(self._node_images, self._config.node_name, self._config.node_labels)
             node = self._node = self._equip(session)
             overview = self._overview = Overview(self._config, node, self._store, self._metrics, self._clock)

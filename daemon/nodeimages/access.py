@@ -11,8 +11,8 @@ from daemon.nodeimages.credentials import (
     CredentialError,
     DockerConfig,
     Keyring,
-    decode_docker_config,
-    decode_secret,
+    decode_config,
+    config_of_secret,
 )
 from daemon.nodeimages.planner import Wanted
 from daemon.nodeimages.plugins import CredentialPlugins, PluginError
@@ -55,7 +55,7 @@ class Access:
                 log.warning("pull secret not found", secret=f"{reference.namespace}/{reference.name}")
                 continue
             try:
-                yield decode_secret(secret)
+                yield config_of_secret(secret)
             except CredentialError as error:
                 log.warning("pull secret unusable", error=str(error))
 
@@ -66,7 +66,7 @@ class Access:
             return []
         try:
             text = await asyncio.to_thread(path.read_bytes)
-            return [decode_docker_config(text, str(path))]
+            return [decode_config(text, str(path))]
         except (OSError, CredentialError) as error:
             log.warning("docker config unusable", error=str(error))
             return []

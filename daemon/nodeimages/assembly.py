@@ -47,7 +47,11 @@ def plugins_of(config: Config) -> CredentialPlugins | None:
 
 def measuring_of(config: Config, access: Access, session: aiohttp.ClientSession) -> Measuring:
     """The looks before a pull."""
-    sizes = RegistryClient(session, HostsConfig((config.registry_hosts_dir,))) if config.measure_images else None
+    sizes = (
+        RegistryClient(session, HostsConfig((config.registry_hosts_dir,), config.host_root))
+        if config.measure_images
+        else None
+    )
     return Measuring(
         access,
         sizes,

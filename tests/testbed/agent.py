@@ -1,0 +1,190 @@
+"""The product's own process under test: `inplaced standalone` with directories of its own."""
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from daemon.debug.views import JobView, NodeView, PullView
+from tests.testbed.processes import Process
+from tests.testbed.session import TestbedError
+
+_REQUEST_TIMEOUT = 10.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_REQUEST_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(slots=True, eq=False)
+class Agent:
+    """One agent. *directory* must be short, as its socket lies in it."""
+
+    directory: Path
+    runtimes: Sequence[Path]
+    certificates: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further flags, without dashes."""
+    _process: Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.manifests.mkdir(parents=True, exist_ok=True)
+        flags = {
+            "manifests": str(self.manifests),
+            "state": str(self.state),
+            "runtime": ",".join(str(path) for path in self.runtimes),
+            "registry-hosts-dir": str(self.certificates),
+            "socket": str(self.socket),
+            "listen": "",
+            "disk-reserve-percent": "1",
+            "disk-floor-mib": "1",
+            "log-format": "json",
+        } | dict(self.settings)
+        words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+        command = [sys.executable, "-m", "daemon", "standalone", *words]
+        self._process = Process(command, self.directory / "agent.log")
+
+    @property
+    def manifests(self) -> Path:
+        """Where manifests are read from."""
+        return self.directory / "manifests"
+
+    @property
+    def state(self) -> Path:
+        """Where status is kept."""
+        return self.directory / "state"
+
+    @property
+    def socket(self) -> Path:
+        """Where requests are taken."""
+        return self.directory / "agent.sock"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self._process.running
+
+    @property
+    def log(self) -> str:
+        """All that it wrote."""
+        return self._process.log.read_text(errors="replace") if self._process.log.exists() else ""
+
+    def write(self, name: str, *documents: Mapping[str, Any]) -> None:
+        """Put a manifest file in place, in one step as editors and configuration tools do."""
+        path = self.manifests / f"{name}.yaml"
+        draft = self.manifests / f".{name}.new"
+        draft.write_text(yaml.safe_dump_all([dict(document) for document in documents]))
+        draft.rename(path)
+
+    async def start(self) -> None:
+        """Start it and return when it answers on its socket."""
+        self._process.start()
+        deadline = time.monotonic() + 20.0
+        while not await self._answers():
+            if not self.running or time.monotonic() > deadline:
+                raise self._process.failed("the agent does not answer")
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Ask it to end and return when it has."""
+        await self._process.stop(20.0)
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self._process.kill()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send(number)
+
+    async def _answers(self) -> bool:
+        try:
+            await self.get("/livez")
+        except OSError:
+            return False
+        return True
+
+    async def get(self, path: str, **headers: str) -> bytes:
+        """Body of a GET on the agent's socket. Raises OSError when it cannot be reached."""
+        return await asyncio.to_thread(self._request, "GET", path, headers, None)
+
+    async def post(self, path: str, body: object) -> bytes:
+        """Body of a POST of JSON."""
+        return await asyncio.to_thread(self._request, "POST", path, {}, json.dumps(body).encode())
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        connection = _UnixConnection(self.socket)
+        try:
+            connection.request(method, path, body=body, headers=dict(headers))
+            answer = connection.getresponse()
+            content = answer.read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            connection.close()
+        if answer.status >= 400 and not path.startswith("/readyz"):
+            raise TestbedError(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
+        return content
+
+    async def view(self) -> NodeView:
+        """All that can be seen."""
+        return msgspec.json.decode(await self.get("/statusz", Accept="application/json"), type=NodeView)
+
+    async def job(self, name: str) -> JobView:
+        """One job. Raises KeyError."""
+        return {job.name: job for job in (await self.view()).jobs}[name]
+
+    async def pull(self, ref: str) -> PullView:
+        """One wanted image. Raises KeyError."""
+        return {pull.image: pull for pull in (await self.view()).pulls}[ref]
+
+    async def until(self, reached: Callable[[NodeView], bool], what: str, timeout: float = 60.0) -> NodeView:
+        """Wait for a state of the view; it fails with the agent's log."""
+        deadline = time.monotonic() + timeout
+        while not reached(view := await self.view()):
+            if time.monotonic() > deadline:
+                raise self._process.failed(f"{what}: not within {timeout:g} s; last view: {view}")
+            await asyncio.sleep(0.02)
+        return view
+
+    async def ended(self, *names: str, timeout: float = 60.0) -> dict[str, JobView]:
+        """Wait until all these jobs have ended, and return them by name."""
+        wanted = set(names)
+        view = await self.until(
+            lambda seen: wanted <= {job.name for job in seen.jobs if job.completed_at is not None},
+            f"end of {', '.join(names)}",
+            timeout,
+        )
+        return {job.name: job for job in view.jobs if job.name in wanted}
+
+
+def pull_job(name: str, image: str, **spec: object) -> dict[str, Any]:
+    """The manifest of an ImagePullJob."""
+    return {
+        "apiVersion": "apps.kruise.io/v1beta1",
+        "kind": "ImagePullJob",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"image": image} | spec,
+    }
