@@ -30,6 +30,8 @@ class Column:
 
     name: str
     width: int
+    room: int = LEAST_NAME + LEAST_BAR
+    """What it must leave for the name and the bar."""
 
 
 # Ordered by how much they are missed: the last one goes first on a narrow terminal.
@@ -39,7 +41,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("bytes", 16),
     Column("rate", 12),
     Column("left", 6),
-    Column("reused", 18),
+    Column("reused", 18, room=45),
 )
 
 
@@ -116,10 +118,10 @@ def _table(items: Sequence[Followed], width: int) -> Table:
 def layout(width: int, longest: int) -> tuple[tuple[Column, ...], int, int]:
     """Which columns fit into *width*, and how wide name and bar are. The first two columns always stay."""
     kept: tuple[Column, ...] = COLUMNS
-    while len(kept) > 2 and _fixed(kept) + LEAST_NAME + LEAST_BAR > width:
+    while len(kept) > 2 and _fixed(kept) + kept[-1].room > width:
         kept = kept[:-1]
     spare = max(LEAST_NAME + LEAST_BAR, width - _fixed(kept))
-    name = min(longest, MOST_NAME, spare - LEAST_BAR)
+    name = min(longest, MOST_NAME, spare - max(LEAST_BAR, spare // 3))
     return kept, name, min(MOST_BAR, spare - name)
 
 
