@@ -68,7 +68,7 @@ class FakeContainerd:
         return self.resources[lease]
 
     def Info(self, request: content_pb2.InfoRequest) -> content_pb2.InfoResponse:
-        info = content_pb2.Info(digest=request.digest, size=len(self._blob(request.digest)))
+        info = content_pb2.Info(size=len(self._blob(request.digest)))
         return content_pb2.InfoResponse(info=info)
 
     def Read(self, request: content_pb2.ReadContentRequest) -> Iterable[content_pb2.ReadContentResponse]:
@@ -100,14 +100,14 @@ class FakeContainerd:
             kept[key] = request.image.labels.get(key, "")
         self._labels[name] = {key: value for key, value in kept.items() if value}
         asyncio.get_running_loop().call_later(EVENT_DELAY, self._tell_cri)
-        return images_pb2.UpdateImageResponse(image=self._record(name))
+        return images_pb2.UpdateImageResponse()
 
     def leases_Create(self, request: leases_pb2.CreateRequest) -> leases_pb2.CreateResponse:
         if request.id in self.leases:
             raise GRPCError(Status.ALREADY_EXISTS, f'lease "{request.id}": already exists')
-        lease = self.leases[request.id] = leases_pb2.Lease(id=request.id, labels=request.labels)
+        self.leases[request.id] = leases_pb2.Lease(id=request.id, labels=request.labels)
         self.resources[request.id] = set()
-        return leases_pb2.CreateResponse(lease=lease)
+        return leases_pb2.CreateResponse()
 
     def leases_Delete(self, request: leases_pb2.DeleteRequest) -> Empty:
         self._lease(request.id)
@@ -175,9 +175,7 @@ class FakeContainerd:
 
     def _target(self, image: runtime_pb2.Image) -> descriptor_pb2.Descriptor:
         digest = self.targets.get(image.id, image.repo_digests[0].rpartition("@")[2])
-        return descriptor_pb2.Descriptor(
-            media_type="application/vnd.oci.image.manifest.v1+json", digest=digest, size=1
-        )
+        return descriptor_pb2.Descriptor(digest=digest)
 
     def _record(self, name: str) -> images_pb2.Image:
         record = self._records().get(name)

@@ -30,7 +30,7 @@ def ingests_of(statuses: Iterable[pb.Status]) -> tuple[Ingest, ...]:
     """What is being fetched, one entry a blob, the one that is furthest."""
     furthest: dict[str, Ingest] = {}
     for status in statuses:
-        digest = status.expected or digest_in(status.ref)
+        digest = digest_in(status.ref)
         done = furthest[digest].done if digest in furthest else -1
         if digest and status.offset > done:
             furthest[digest] = Ingest(digest, status.offset, max(0, status.total))
@@ -57,7 +57,7 @@ class ContentStore:
     async def abort(self, digests: Collection[str]) -> None:
         """Drop what is being fetched of *digests*, whoever fetches it."""
         for status in await self._statuses():
-            if (status.expected or digest_in(status.ref)) in digests:
+            if digest_in(status.ref) in digests:
                 await self._abort(status.ref)
 
     async def read(self, digest: str) -> bytes:

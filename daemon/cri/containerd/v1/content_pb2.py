@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&daemon/cri/containerd/v1/content.proto\x12\x1e\x63ontainerd.services.content.v1\x1a\x1bgoogle/protobuf/empty.proto\"$\n\x04Info\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\"\x1d\n\x0bInfoRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"B\n\x0cInfoResponse\x12\x32\n\x04info\x18\x01 \x01(\x0b\x32$.containerd.services.content.v1.Info\"B\n\x12ReadContentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"3\n\x13ReadContentResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"F\n\x06Status\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x10\n\x08\x65xpected\x18\x06 \x01(\t\"&\n\x13ListStatusesRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\"P\n\x14ListStatusesResponse\x12\x38\n\x08statuses\x18\x01 \x03(\x0b\x32&.containerd.services.content.v1.Status\"\x1b\n\x0c\x41\x62ortRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t2\xa9\x03\n\x07\x43ontent\x12\x61\n\x04Info\x12+.containerd.services.content.v1.InfoRequest\x1a,.containerd.services.content.v1.InfoResponse\x12q\n\x04Read\x12\x32.containerd.services.content.v1.ReadContentRequest\x1a\x33.containerd.services.content.v1.ReadContentResponse0\x01\x12y\n\x0cListStatuses\x12\x33.containerd.services.content.v1.ListStatusesRequest\x1a\x34.containerd.services.content.v1.ListStatusesResponse\x12M\n\x05\x41\x62ort\x12,.containerd.services.content.v1.AbortRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&daemon/cri/containerd/v1/content.proto\x12\x1e\x63ontainerd.services.content.v1\x1a\x1bgoogle/protobuf/empty.proto\"\x14\n\x04Info\x12\x0c\n\x04size\x18\x02 \x01(\x03\"\x1d\n\x0bInfoRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"B\n\x0cInfoResponse\x12\x32\n\x04info\x18\x01 \x01(\x0b\x32$.containerd.services.content.v1.Info\"$\n\x12ReadContentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"3\n\x13ReadContentResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"4\n\x06Status\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\"\x15\n\x13ListStatusesRequest\"P\n\x14ListStatusesResponse\x12\x38\n\x08statuses\x18\x01 \x03(\x0b\x32&.containerd.services.content.v1.Status\"\x1b\n\x0c\x41\x62ortRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t2\xa9\x03\n\x07\x43ontent\x12\x61\n\x04Info\x12+.containerd.services.content.v1.InfoRequest\x1a,.containerd.services.content.v1.InfoResponse\x12q\n\x04Read\x12\x32.containerd.services.content.v1.ReadContentRequest\x1a\x33.containerd.services.content.v1.ReadContentResponse0\x01\x12y\n\x0cListStatuses\x12\x33.containerd.services.content.v1.ListStatusesRequest\x1a\x34.containerd.services.content.v1.ListStatusesResponse\x12M\n\x05\x41\x62ort\x12,.containerd.services.content.v1.AbortRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'daemon.cri.containerd.v1.co
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INFO']._serialized_start=103
-  _globals['_INFO']._serialized_end=139
-  _globals['_INFOREQUEST']._serialized_start=141
-  _globals['_INFOREQUEST']._serialized_end=170
-  _globals['_INFORESPONSE']._serialized_start=172
-  _globals['_INFORESPONSE']._serialized_end=238
-  _globals['_READCONTENTREQUEST']._serialized_start=240
-  _globals['_READCONTENTREQUEST']._serialized_end=306
-  _globals['_READCONTENTRESPONSE']._serialized_start=308
-  _globals['_READCONTENTRESPONSE']._serialized_end=359
-  _globals['_STATUS']._serialized_start=361
-  _globals['_STATUS']._serialized_end=431
-  _globals['_LISTSTATUSESREQUEST']._serialized_start=433
-  _globals['_LISTSTATUSESREQUEST']._serialized_end=471
-  _globals['_LISTSTATUSESRESPONSE']._serialized_start=473
-  _globals['_LISTSTATUSESRESPONSE']._serialized_end=553
-  _globals['_ABORTREQUEST']._serialized_start=555
-  _globals['_ABORTREQUEST']._serialized_end=582
-  _globals['_CONTENT']._serialized_start=585
-  _globals['_CONTENT']._serialized_end=1010
+  _globals['_INFO']._serialized_end=123
+  _globals['_INFOREQUEST']._serialized_start=125
+  _globals['_INFOREQUEST']._serialized_end=154
+  _globals['_INFORESPONSE']._serialized_start=156
+  _globals['_INFORESPONSE']._serialized_end=222
+  _globals['_READCONTENTREQUEST']._serialized_start=224
+  _globals['_READCONTENTREQUEST']._serialized_end=260
+  _globals['_READCONTENTRESPONSE']._serialized_start=262
+  _globals['_READCONTENTRESPONSE']._serialized_end=313
+  _globals['_STATUS']._serialized_start=315
+  _globals['_STATUS']._serialized_end=367
+  _globals['_LISTSTATUSESREQUEST']._serialized_start=369
+  _globals['_LISTSTATUSESREQUEST']._serialized_end=390
+  _globals['_LISTSTATUSESRESPONSE']._serialized_start=392
+  _globals['_LISTSTATUSESRESPONSE']._serialized_end=472
+  _globals['_ABORTREQUEST']._serialized_start=474
+  _globals['_ABORTREQUEST']._serialized_end=501
+  _globals['_CONTENT']._serialized_start=504
+  _globals['_CONTENT']._serialized_end=929
 # @@protoc_insertion_point(module_scope)

@@ -8,12 +8,10 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Info(_message.Message):
-    __slots__ = ("digest", "size")
-    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("size",)
     SIZE_FIELD_NUMBER: _ClassVar[int]
-    digest: str
     size: int
-    def __init__(self, digest: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
+    def __init__(self, size: _Optional[int] = ...) -> None: ...
 
 class InfoRequest(_message.Message):
     __slots__ = ("digest",)
@@ -28,14 +26,10 @@ class InfoResponse(_message.Message):
     def __init__(self, info: _Optional[_Union[Info, _Mapping]] = ...) -> None: ...
 
 class ReadContentRequest(_message.Message):
-    __slots__ = ("digest", "offset", "size")
+    __slots__ = ("digest",)
     DIGEST_FIELD_NUMBER: _ClassVar[int]
-    OFFSET_FIELD_NUMBER: _ClassVar[int]
-    SIZE_FIELD_NUMBER: _ClassVar[int]
     digest: str
-    offset: int
-    size: int
-    def __init__(self, digest: _Optional[str] = ..., offset: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class ReadContentResponse(_message.Message):
     __slots__ = ("offset", "data")
@@ -46,22 +40,18 @@ class ReadContentResponse(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("ref", "offset", "total", "expected")
+    __slots__ = ("ref", "offset", "total")
     REF_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
-    EXPECTED_FIELD_NUMBER: _ClassVar[int]
     ref: str
     offset: int
     total: int
-    expected: str
-    def __init__(self, ref: _Optional[str] = ..., offset: _Optional[int] = ..., total: _Optional[int] = ..., expected: _Optional[str] = ...) -> None: ...
+    def __init__(self, ref: _Optional[str] = ..., offset: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ListStatusesRequest(_message.Message):
-    __slots__ = ("filters",)
-    FILTERS_FIELD_NUMBER: _ClassVar[int]
-    filters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, filters: _Optional[_Iterable[str]] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ListStatusesResponse(_message.Message):
     __slots__ = ("statuses",)

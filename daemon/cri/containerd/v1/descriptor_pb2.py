@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)daemon/cri/containerd/v1/descriptor.proto\x12\x10\x63ontainerd.types\">\n\nDescriptor\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)daemon/cri/containerd/v1/descriptor.proto\x12\x10\x63ontainerd.types\"\x1c\n\nDescriptor\x12\x0e\n\x06\x64igest\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'daemon.cri.containerd.v1.de
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DESCRIPTOR']._serialized_start=63
-  _globals['_DESCRIPTOR']._serialized_end=125
+  _globals['_DESCRIPTOR']._serialized_end=91
 # @@protoc_insertion_point(module_scope)

@@ -38,18 +38,14 @@ class CreateRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class CreateResponse(_message.Message):
-    __slots__ = ("lease",)
-    LEASE_FIELD_NUMBER: _ClassVar[int]
-    lease: Lease
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("id", "sync")
+    __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]
-    SYNC_FIELD_NUMBER: _ClassVar[int]
     id: str
-    sync: bool
-    def __init__(self, id: _Optional[str] = ..., sync: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("filters",)
