@@ -1,7 +1,7 @@
 """Asks the kubelet's credential provider plugins, and keeps their answers as long as they allow.
 
-The protocol is credentialprovider.kubelet.k8s.io: a request on stdin, a response on stdout. Neither log nor error
-holds a piece of a response.
+The protocol is credentialprovider.kubelet.k8s.io: a request on stdin, a response on stdout. Neither log nor
+error holds a piece of a response.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class CredentialPlugins:
     async def lookup(self, ref: ImageReference) -> tuple[Credential, ...]:
         """Every credential that the plugins have for *ref*, the most specific first.
 
-        A plugin that fails is logged and left out. Raises PluginError if one failed and none had a credential.
+        A plugin that fails is logged and left out. Raises PluginError if so, and none had a credential.
         """
         configs: list[DockerConfig] = []
         failures: list[PluginError] = []

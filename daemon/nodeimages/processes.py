@@ -38,8 +38,8 @@ class Finished:
 async def run(command: Command, request: bytes, *, timeout: float) -> Finished:
     """Run *command* with *request* on its stdin.
 
-    Raises TimeoutError after *timeout* seconds, and OSError when it does not start. Its whole process group is
-    killed when its time is up, and on cancel.
+    Raises TimeoutError after *timeout* seconds, and OSError when it does not start. Its whole process group
+    is killed when its time is up, and on cancel.
     """
     async with asyncio.timeout(timeout):
         process = await asyncio.create_subprocess_exec(

@@ -25,7 +25,7 @@ _DURATION = re.compile(rf"[+-]?(?:0|(?:{_PART})+)")
 
 
 class PluginError(Exception):
-    """A credential provider is set up wrongly or failed; the message names the file or plugin, and what to do."""
+    """A credential provider is set up wrongly, or failed. Its message names the file or the plugin."""
 
 
 @dataclass(frozen=True, slots=True)
