@@ -13,10 +13,14 @@ from msgspec import Meta
 
 from daemon.cri.extras import Blob
 
-Digest = Annotated[str, Meta(pattern=r"^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$")]
+Digest = Annotated[str, Meta(pattern=r"^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")]
 
 LARGEST: Final = 8 * 2**20
 """Bytes. containerd itself refuses larger manifests."""
+
+
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: also for text that is not UTF-8, and for lists within lists within lists."""
 
 
 class ManifestError(ValueError):
@@ -40,7 +44,7 @@ class Manifest:
 
 class _Descriptor(msgspec.Struct):
     digest: Digest
-    size: Annotated[int, Meta(ge=0)]
+    size: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
     @property
     def blob(self) -> Blob:
@@ -65,7 +69,7 @@ def parse(document: bytes) -> Index | Manifest:
     """Read an index or a manifest. Raises ManifestError."""
     try:
         found = msgspec.json.decode(document, type=_Document)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise ManifestError(f"neither an index nor a manifest: {error}") from error
     if found.config is not None and found.layers is not None:
         return Manifest(found.config.blob, tuple(layer.blob for layer in found.layers))
@@ -78,7 +82,7 @@ def diff_ids(config: bytes) -> tuple[str, ...]:
     """The digests of the unpacked layers, the lowest first, from an image's config. Raises ManifestError."""
     try:
         return msgspec.json.decode(config, type=_Config).rootfs.diff_ids
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise ManifestError(f"not the configuration of an image: {error}") from error
 
 
