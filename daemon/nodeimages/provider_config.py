@@ -63,7 +63,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 class _File(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     api_version: str = ""
     kind: str = ""
-    providers: tuple[_Entry, ...] = ()
+    providers: tuple[object, ...] = ()
 
 
 def duration_seconds(text: str) -> float | None:
@@ -105,8 +105,9 @@ def _providers(path: Path, bin_dir: Path) -> Iterator[Provider]:
         raise PluginError(f"{path}: must be a CredentialProviderConfig of {' or '.join(CONFIG_VERSIONS)}")
     if not parsed.providers:
         raise PluginError(f"{path}: providers must have an entry at least")
-    for index, entry in enumerate(parsed.providers):
+    for index, raw in enumerate(parsed.providers):
         checker = _Checker(f"{path}: providers[{index}]", bin_dir)
+        entry = checker.entry(raw)
         if checker.usable(entry):
             yield checker.provider(entry)
 
@@ -121,17 +122,23 @@ def _parsed(path: Path) -> _File:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PluginError(f"{path}: line {line}: not YAML or JSON ({error.problem})") from None
+    except msgspec.ValidationError as error:
+        raise PluginError(f"{path}: {error}") from error
     except (yaml.YAMLError, RecursionError, ValueError):
         # Values may be secrets of a plugin's environment, and some errors show values.
         raise PluginError(f"{path}: not YAML or JSON") from None
-    except msgspec.ValidationError as error:
-        raise PluginError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Checker:
     where: str
     bin_dir: Path
+
+    def entry(self, raw: object) -> _Entry:
+        try:
+            return msgspec.convert(raw, _Entry)
+        except msgspec.ValidationError as error:
+            raise PluginError(f"{self.where}: {error}") from error
 
     def usable(self, entry: _Entry) -> bool:
         """Plugins that work for a pod's service account only are the kubelet's alone: here is no pod."""

@@ -1,6 +1,6 @@
 """Reads from its registry what an image is made of, before a byte of it is pulled.
 
-Hosts, their order and their TLS are those that the node's containerd uses, and so is who may see a credential:
+Hosts, their order and their TLS are those that the node's containerd uses. So is who may see a credential:
 the hosts that the node's configuration names for a registry, and the token server that such a host names.
 """
 
