@@ -11,7 +11,9 @@ from enum import Enum, auto
 
 from daemon.objects.images import ImageTagStatus, PullRule, SecretReference
 
-UNCOUNTED = frozenset({"NoSpace", "RuntimeDown"})
+NO_SPACE = "NoSpace"
+NO_SPACE_REMEDY = "Free space on the node or lower --disk-reserve-percent; the pull is retried by itself."
+UNCOUNTED = frozenset({NO_SPACE, "RuntimeDown"})
 """Reasons that wait for the node to recover and use up no retry."""
 DEADLINE = "DeadlineExceeded"
 
@@ -326,9 +328,9 @@ class _Steps:
 def no_space(needed: int, available: int) -> Failure:
     """The failure of an image that the disk has no room for; sizes in bytes."""
     return Failure(
-        "NoSpace",
+        NO_SPACE,
         f"needs {_mib(needed)} of disk, {_mib(max(available, 0))} are available above the reserve",
-        "free space on the node or lower --disk-reserve-percent; the pull is retried by itself",
+        NO_SPACE_REMEDY,
     )
 
 

@@ -1,6 +1,7 @@
 """One attempt at one image: every credential in turn, within one deadline."""
 
 import asyncio
+from collections.abc import Iterator
 
 from daemon import names
 from daemon.cri.errors import (
@@ -14,7 +15,7 @@ from daemon.cri.runtimes import Runtime
 from daemon.cri.types import Auth, Sandbox
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.credentials import Credential
-from daemon.nodeimages.planner import Failure, Wanted
+from daemon.nodeimages.planner import DEADLINE, NO_SPACE, NO_SPACE_REMEDY, Failure, Wanted
 
 _FINAL = frozenset({"InvalidReference", "WrongPlatform"})
 """Only another request mends these. A missing image may be pushed before the last retry, a secret mended."""
@@ -82,6 +83,23 @@ def _auth(credential: Credential) -> Auth:
 def _sandbox(wanted: Wanted) -> Sandbox:
     annotations = dict(wanted.annotations) | {names.PULLED_BY_ANNOTATION: names.PROGRAM}
     return Sandbox(labels=dict(wanted.labels), annotations=annotations)
+
+
+def remedy_for(reason: str) -> str:
+    """What a person can do about a failed image, by the reason in its status; empty for an unknown one."""
+    return _REMEDIES.get(reason, "")
+
+
+def _remedies(kind: type[CriError]) -> Iterator[tuple[str, str]]:
+    for child in kind.__subclasses__():
+        yield from _remedies(child)
+    yield kind.reason, kind.remedy
+
+
+_REMEDIES = dict(_remedies(CriError)) | {
+    NO_SPACE: NO_SPACE_REMEDY,
+    DEADLINE: "Raise activeDeadlineSeconds, or see the last attempt's message.",
+}
 
 
 def failure_of(error: CriError) -> Failure:

@@ -8,6 +8,7 @@ from daemon.cri.progress import Progress
 from daemon.debug.views import LayerView, PullView
 from daemon.nodeimages.attempts import Record
 from daemon.nodeimages.planner import Failure, Stage, Wanted
+from daemon.nodeimages.pulling import remedy_for
 from daemon.objects.images import ImageTagStatus
 
 PullPhase = Literal["Waiting", "Pulling", "Unpacking", "BackingOff", "Succeeded", "Failed"]
@@ -40,7 +41,6 @@ def _view(known: Known, wanted: Wanted) -> PullView:
     status = known.report.get(ref) or ImageTagStatus(tag=wanted.tag, phase="Waiting", version=wanted.version)
     record = known.records.get(ref)
     progress = known.running.get(ref) or known.last.get(ref)
-    failure = known.held.get(ref) or (record.failure if record else None)
     phase = _phase(status, record, progress)
     return PullView(
         image=ref,
@@ -61,7 +61,7 @@ def _view(known: Known, wanted: Wanted) -> PullView:
         completed_at=status.completion_time,
         reason=status.reason,
         message=status.message,
-        remedy=failure.remedy if failure and status.reason else "",
+        remedy=remedy_for(status.reason),
         pinned=ref in known.pinned,
         image_id=status.image_id,
         owners=wanted.owners,

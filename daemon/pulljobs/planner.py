@@ -229,7 +229,9 @@ def _overdue(seen: Observed, tally: _Tally) -> ImagePullJobStatus:
 
 def _conditions_over(tally: _Tally, seen: Observed) -> tuple[Condition, ...]:
     if not tally.failed:
-        words = f"{tally.desired} nodes have the image" if tally.desired else _nobody(seen.job)
+        words = (
+            f"{tally.desired} of {tally.desired} nodes have the image" if tally.desired else _nobody(seen.job)
+        )
         reason = "Completed" if tally.desired else "NoNodes"
         return _conditions(seen, ready=True, reconciling=False, reason=reason, message=words)
     name, status = tally.failed[0]
