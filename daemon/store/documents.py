@@ -1,9 +1,9 @@
 """Splits a YAML or JSON file into documents and keeps the line of each field.
 
-Built on libyaml's events, because the ready-made constructors let a duplicate key win silently, expand aliases
-without bound, and forget lines. Scalars mean what they mean to kubectl: the core schema with YAML 1.1's
-booleans, and timestamps left as text. Each document is parsed by itself, so that a broken one does not take the
-others along.
+Built on libyaml's events, because the ready-made constructors let a duplicate key win silently, expand
+aliases without bound, and forget lines. Scalars mean what they mean to kubectl: the core schema, the booleans
+of YAML 1.1, and timestamps left as text. Each document is parsed by itself, so that a broken one does not
+take the others along.
 """
 
 import re
