@@ -24,31 +24,25 @@
 import re
 from typing import ClassVar, Final
 
+_NAMES: Final = (
+    # Ends of names, such as X-Amz-Signature: looking for their beginnings would cost time squared.
+    r"token|passw(?:or)?d|secret|signature|credential|assertion|access_?key(?:_?id)?|\bsig|\bauth"
+)
 _SECRETS: Final = (
     # https://user:password@host/ -> the user is part of a credential too
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"'<>]+@"), r"\1***@"),
-    # Header values, with or without the header's name: Basic dXNl..., Bearer eyJ...
-    (
-        re.compile(r"(?i)\b(basic|bearer)([\s:]+)(?!realm\b|auth\b|token\b|challenge\b)[a-z0-9._~+/=-]{6,}"),
-        r"\1\2***",
-    ),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"'<>]+@"), r"\1***@"),
+    # Values of Authorization headers: told from prose ("basic auth credentials") by what words do not have.
     (
         re.compile(
-            r"(?i)\b(authorization|x-registry-auth)(\"?\s*[:=]\s*\[?\"?)(?!\s*(?:basic|bearer)\b)[^\s\",\]]+"
+            r"((?i:\b(?:basic|bearer))[\s:]+)(?!realm\b)(?=[a-z]*[A-Z0-9+/=._~-])[A-Za-z0-9+/=._~-]{6,}"
         ),
-        r"\1\2***",
+        r"\1***",
     ),
-    # Query strings and JSON of token servers, and the signed URLs that blobs are redirected to.
-    (
-        re.compile(
-            r"(?i)\b([a-z-]*(?:token|password|passwd|secret|signature|credential|sig|access_?key(?:_?id)?|assertion))"
-            r"(\"?\s*[=:]\s*\"?)(?!\s)([^\s&\",;'<>}\])]{3,})"
-        ),
-        r"\1\2***",
-    ),
+    # Queries and forms of token servers, and the signed URLs that blobs are redirected to: name=value.
+    (re.compile(rf"(?i)({_NAMES})=[^\s&\"'<>,;)\]}}]+"), r"\1=***"),
+    # JSON, also when it is quoted once more: "name": "value".
+    (re.compile(rf"(?i)({_NAMES})(\\?\"\s*:\s*\\?\")[^\"\\]+"), r"\1\2***"),
 )
-
-
 _LONGEST: Final = 2000
 """Characters of a runtime's message that are kept; what was attempted stands first, the cause last."""
 
