@@ -61,6 +61,7 @@ class Standalone:
     ) -> None:
         self._config = config
         self._metrics = Metrics()
+        self._environ = environ
         self._clock = SystemClock()
         self._watchdog = Watchdog(environ)
         self._store = DirectoryStore(config.manifests, config.state, self._clock)
@@ -116,7 +117,9 @@ class Standalone:
 
     def _equip(self, session: aiohttp.ClientSession) -> NodeHalf:
         access = Access(
-            self._find_secret, docker_config=self._config.docker_config, plugins=plugins_of(self._config)
+            self._find_secret,
+            docker_config=self._config.docker_config,
+            plugins=plugins_of(self._config, self._environ, self._clock),
         )
         around = Surroundings(
             runtimes=self._runtimes,

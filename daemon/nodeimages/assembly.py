@@ -1,6 +1,6 @@
 """Puts the node's half together from its settings. Used by every process that talks to a runtime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -38,11 +38,11 @@ class Surroundings:
     clock: Clock
 
 
-def plugins_of(config: Config) -> CredentialPlugins | None:
+def plugins_of(config: Config, environ: Mapping[str, str], clock: Clock) -> CredentialPlugins | None:
     """The kubelet's credential provider plugins, if they are configured. Raises PluginError."""
     if config.credential_provider_config is None or config.credential_provider_bin_dir is None:
         return None
-    return load_plugins(config.credential_provider_config, config.credential_provider_bin_dir)
+    return load_plugins(config.credential_provider_config, config.credential_provider_bin_dir, environ, clock)
 
 
 def measuring_of(config: Config, access: Access, session: aiohttp.ClientSession) -> Measuring:
