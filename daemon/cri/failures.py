@@ -148,7 +148,7 @@ _CAUSES: Final[tuple[tuple[Kind, tuple[str, ...]], ...]] = (
     ),
 )
 _PATTERNS: Final = tuple((re.compile("|".join(found), re.DOTALL), kind) for kind, found in _CAUSES)
-_QUOTED: Final = re.compile(r'"[^"]*"')
+_QUOTED_NAME: Final = re.compile(r'"[^"\s]*[:@][^"\s]*"')
 _SEARCHED: Final = 8192
 """Characters at each end of a text: bounds what a hostile registry can make us search."""
 
@@ -156,7 +156,7 @@ _SEARCHED: Final = 8192
 def classify(code: str, text: str) -> Kind:
     """The class of a failed pull. *code* is the name of a gRPC status."""
     lower = text.lower() if len(text) <= 2 * _SEARCHED else f"{text[:_SEARCHED]} {text[-_SEARCHED:]}".lower()
-    return _cause(_without_names(lower)) or _PULL_BY_CODE.get(code) or _cause(lower) or errors.PullFailedError
+    return _cause(_without_names(lower)) or _PULL_BY_CODE.get(code, errors.PullFailedError)
 
 
 def classify_call(method: str, code: str, text: str) -> Kind:
@@ -168,7 +168,7 @@ def classify_call(method: str, code: str, text: str) -> Kind:
 
 def _without_names(text: str) -> str:
     """*text* less what was asked for, which may be named like a failure (docker.io/x509/unauthorized:v1)."""
-    plain = _QUOTED.sub(" ", text.replace('\\"', '"').replace("i/o timeout", "io timeout"))
+    plain = _QUOTED_NAME.sub(" ", text.replace('\\"', '"').replace("i/o timeout", "io timeout"))
     return " ".join(word for word in plain.split() if "/" not in word)
 
 
