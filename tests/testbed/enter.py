@@ -36,7 +36,7 @@ def enter(command: Sequence[str], published: Sequence[int] = ()) -> int:
     """Run *command* inside and return its exit status (128 + number when a signal ended it)."""
     if os.geteuid() != 0:
         raise session.TestbedError("namespaces, overlay mounts and cgroups need root: run this as root")
-    if session.DIRECTORY_VARIABLE in os.environ:
+    if os.environ.get(session.DIRECTORY_VARIABLE):  # Already inside.
         return subprocess.call(command)
     directory = Path(tempfile.mkdtemp(prefix="inplaced-", dir=os.environ.get("TMPDIR", "/tmp")))
     cgroup = f"/{directory.name}"
