@@ -1,5 +1,6 @@
 """One question to a registry and its answer: bounded in size and redirects, careful what it shows to whom."""
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -110,9 +111,16 @@ def _place(url: URL) -> str:
     return f"{url.scheme}://{url.raw_authority.rpartition('@')[2]}{url.raw_path}"
 
 
+def _system_reason(error: OSError) -> str:
+    # Positive numbers are the system's own; errors of TLS and of name resolution have texts of theirs.
+    if isinstance(error, ssl.SSLError) or not error.errno or error.errno < 0:
+        return str(error) or type(error).__name__
+    return os.strerror(error.errno)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error) or type(error.os_error).__name__
+        return _system_reason(error.os_error)
     return f"connection broke ({type(error).__name__})"

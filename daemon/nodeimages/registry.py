@@ -75,8 +75,8 @@ class RegistryClient:
                 problems.append(error)
         if not problems:
             raise UnreachableError(f"the node's configuration names no host to pull {ref.registry} from")
-        answers = [one for one in problems if isinstance(one, UnauthorisedError | NotFoundError)]
-        raise (answers or problems)[-1]  # The registry itself comes after its mirrors.
+        # Of the most telling ones the last, as the registry itself comes after its mirrors.
+        raise max(reversed(problems), key=_telling)
 
     def _places(self, ref: ImageReference) -> list[tuple[Endpoint, ssl.SSLContext | None]]:
         """The hosts that may answer. Blocks on small files."""
@@ -86,3 +86,10 @@ class RegistryClient:
             return [(one, one.tls.context()) for one in endpoints if needed <= one.capabilities]
         except HostsError as error:
             raise UnreachableError(str(error)) from error
+
+
+def _telling(problem: RegistryError) -> int:
+    """How much a problem says of the image, rather than of the way to it."""
+    if isinstance(problem, UnauthorisedError | NotFoundError):
+        return 2
+    return 1 if isinstance(problem, GarbageError) else 0
