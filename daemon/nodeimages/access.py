@@ -11,8 +11,8 @@ from daemon.nodeimages.credentials import (
     CredentialError,
     DockerConfig,
     Keyring,
-    decode_config,
     config_of_secret,
+    decode_config,
 )
 from daemon.nodeimages.planner import Wanted
 from daemon.nodeimages.plugins import CredentialPlugins, PluginError

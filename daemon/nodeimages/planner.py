@@ -287,9 +287,10 @@ class _Steps:
         if attempt.stage is Stage.PULLING:
             self._until_deadline(wanted)
             return _status(wanted, "Pulling", progress=attempt.percent)
-        if attempt.stage is Stage.IDLE:
-            self._next(wanted, attempt)
+        begun = attempt.stage is Stage.IDLE and self._next(wanted, attempt)
         self._until_deadline(wanted)
+        if begun:
+            return _status(wanted, "Pulling", start_time=self._seen.now)
         failure = self.held.get(wanted.ref) or attempt.failure
         if failure is None:
             return _status(wanted, "Waiting")
@@ -300,18 +301,21 @@ class _Steps:
             left = (wanted.deadline_at - self._seen.now) / timedelta(seconds=1)
             self.wakes.append(max(left, 0.0))
 
-    def _next(self, wanted: Wanted, attempt: Attempt) -> None:
+    def _next(self, wanted: Wanted, attempt: Attempt) -> bool:
+        """Take the next step, if it is due; tell whether that is a pull."""
         wait = attempt.retry_at - self._seen.monotonic
         if wait > 0:
             self.wakes.append(wait)
         elif not self._seen.runtime_ready:
-            return  # the runtime's return wakes us
+            return False  # the runtime's return wakes us
         elif attempt.facts is None:
             self._look(wanted, attempt.failures)
         elif self._fits(wanted, attempt.facts) and self._slots > 0:
             self._slots -= 1
             self._space -= attempt.facts.needed
             self.actions.append(Pull(wanted, attempt.facts))
+            return True
+        return False
 
     def _look(self, wanted: Wanted, failures: int) -> None:
         if self._looks > 0:
@@ -352,6 +356,7 @@ def _with_history(
 ) -> ImageTagStatus:
     """Carry over what an earlier process or report said of the same request."""
     started = attempt.started_at if attempt.version == wanted.version else None
+    started = started or status.start_time
     if recorded is not None and recorded.version == wanted.version:
         started = recorded.start_time or started
     return ImageTagStatus(

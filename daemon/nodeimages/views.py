@@ -69,7 +69,7 @@ def _view(known: Known, wanted: Wanted) -> PullView:
 
 
 def _phase(status: ImageTagStatus, record: Record | None, progress: Progress | None) -> PullPhase:
-    if status.phase == "Pulling" and progress is not None and progress.phase == "Unpacking":
+    if status.phase == "Pulling" and progress is not None and progress.phase != "Pulling":
         return "Unpacking"
     if status.phase == "Waiting" and record is not None and record.stage is Stage.IDLE and record.failure:
         return "BackingOff"

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -21,17 +22,18 @@ from daemon.cri.channel import Channel
 from daemon.cri.client import CriClient
 from daemon.debug.views import NodeView, PullView
 from tests.testbed import images
-from tests.testbed.registry import Registry
 from tests.testbed.agent import Agent, pull_job
 from tests.testbed.containerd import Containerd
 from tests.testbed.enter import enter
 from tests.testbed.pushing import Image, ImageMaker
+from tests.testbed.registry import Registry
 from tests.testbed.session import DIRECTORY_VARIABLE, Session, current_session
 
 MIB = 2**20
 PAGE = "127.0.0.1:10231"
 BASE, LIBRARIES, PROGRAM = 192 * MIB, 96 * MIB, 48 * MIB
 USERNAME, PASSWORD = "finance", "a password for the demo"
+PACE = "640mbit"
 KEPT = {"ttlSecondsAfterFinished": 3600}
 
 
@@ -97,7 +99,24 @@ async def _stage(session: Session) -> AsyncIterator[Stage]:
         agent = Agent(session.new_directory("a"), [containerd.socket], session.certificates, {"listen": PAGE})
         opened.push_async_callback(agent.stop)
         await agent.start()
+        _slow_down()
         yield Stage(agent, containerd, *made)
+
+
+def _slow_down() -> None:
+    """Give the loopback of this namespace the pace of a network, so that there is something to watch."""
+    limit = [
+        "tc",
+        "qdisc",
+        "add",
+        "dev",
+        "lo",
+        "root",
+        "tbf",
+        *f"rate {PACE} burst 1mbit latency 50ms".split(),
+    ]
+    if subprocess.run(limit, capture_output=True, check=False).returncode == 0:
+        say(f"From here on the registries are {PACE.replace('mbit', ' Mbit/s')} away.")
 
 
 async def _make_images(shelf: Registry, private: Registry) -> tuple[Image, Image, Image, str]:

@@ -63,6 +63,7 @@ def test_a_missing_image_that_fits_is_pulled() -> None:
     made = plan(observed(wanted(), attempts={"app:1": Attempt(0, facts=facts)}))
 
     assert made.actions == (Pull(wanted(), facts),)
+    assert made.report["app:1"].phase == "Pulling"
 
 
 def test_a_present_image_is_pinned_and_then_reported_without_a_pull() -> None:
