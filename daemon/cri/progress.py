@@ -68,7 +68,7 @@ class Progress:
     @property
     def total(self) -> int:
         """Bytes to fetch in this pull, without what is reused."""
-        return sum(layer.size for layer in self.layers if layer.state != "reused")
+        return sum(max(layer.size, layer.done) for layer in self.layers if layer.state != "reused")
 
     @property
     def done(self) -> int:
@@ -199,5 +199,7 @@ def _faded(seconds: float) -> float:
 def _with_percent(progress: Progress) -> Progress:
     if progress.phase == "Unpacking":
         return replace(progress, percent=_ALMOST)
-    percent = 100 * progress.done // progress.total if progress.total else 0
+    sized = [layer for layer in progress.layers if layer.size and layer.state != "reused"]
+    done, total = sum(layer.done for layer in sized), sum(layer.size for layer in sized)
+    percent = 100 * done // total if total else 0
     return replace(progress, percent=max(progress.percent, min(percent, _ALMOST)))

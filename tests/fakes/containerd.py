@@ -45,6 +45,8 @@ class FakeContainerd:
     leases: dict[str, leases_pb2.Lease] = field(default_factory=dict)
     resources: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     refuse: dict[str, Status] = field(default_factory=dict)
+    before: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What happens when a call of ``service.method`` comes, before it is answered."""
     calls: list[str] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
     """Ids of images without a record named like the id, as another tool leaves them."""
@@ -148,6 +150,7 @@ class FakeContainerd:
         self.calls.append(name)
         if dict(stream.metadata or ()).get("containerd-namespace") != NAMESPACE:
             raise GRPCError(Status.FAILED_PRECONDITION, "namespace is required")
+        self.before.get(name, int)()
         if name in self.refuse:
             raise GRPCError(self.refuse[name], "told to")
         reply = self._method(method)(request)

@@ -81,7 +81,7 @@ class ContainerdExtras:
             return
         if self._seen != "lease" and await self._pin_by_label(ref, image):
             await self._leases.unpin(ref)  # Left by a containerd from before an upgrade.
-        elif self._seen == "lease":
+        else:
             await self._pin_by_lease(ref, image)
 
     async def unpin(self, ref: str) -> None:
@@ -115,7 +115,6 @@ class ContainerdExtras:
 
     async def _pin_by_lease(self, ref: str, image: Image) -> None:
         target = await self._labels.target(image)
-        if target is None:
-            return
-        snapshotter = snapshotter_of(await self._cri.image_fs_info())
-        await self._leases.pin(ref, await holdings(self._contents, target, image.id, snapshotter))
+        if target is not None:  # Else it was removed meanwhile.
+            snapshotter = snapshotter_of(await self._cri.image_fs_info())
+            await self._leases.pin(ref, await holdings(self._contents, target, image.id, snapshotter))
