@@ -662,3 +662,11 @@ async def test_what_is_not_verified_vouches_for_no_other_host(
 
     assert "certificate" in await refused(UnreachableError, client, parse("r.test/team/app:v1"), USER)
     assert not any(one.path == "/token" for one in secure.asked)
+
+
+async def test_a_configured_host_that_is_no_address_is_refused(
+    client: RegistryClient, tmp_path: Path
+) -> None:
+    configure(tmp_path, "r.test", "server = 'http://h\\x'")
+
+    assert "no address" in await refused(GarbageError, client, parse("r.test/a"))
