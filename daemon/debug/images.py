@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from daemon.debug import units
 from daemon.debug.markup import Child, Html, element
-from daemon.debug.overview import NOTHING, clock, empty, state
+from daemon.debug.overview import NOTHING, clock, empty, reference, state
 from daemon.debug.views import LayerView, NodeView, PullView
 from daemon.names import PROGRAM
 
-_COLUMNS = ("Image", "State", "Progress", "Fetched", "Rate", "Time", "Reused", "Attempts")
+_COLUMNS = ("Image", "State", "Progress", "Fetched", "Rate", "Time", "Reused")
 _NUMBERS = {"Fetched", "Rate", "Time", "Reused"}
 _STATES = {
     "Waiting": ("idle", "Waiting"),
@@ -18,7 +18,7 @@ _STATES = {
     "Succeeded": ("good", "On the node"),
     "Failed": ("bad", "Failed"),
 }
-_LAYERS = {"waiting": "waiting", "fetching": "fetching", "fetched": "fetched", "reused": "was here already"}
+_LAYERS = {"waiting": "waiting", "fetching": "fetching", "fetched": "fetched", "reused": "reused"}
 
 
 def section(view: NodeView) -> Html:
@@ -76,10 +76,11 @@ def _rows(pull: PullView, view: NodeView) -> Html:
         ("Rate", units.rate(pull.rate) if pull.rate > 0 and pull.phase == "Pulling" else NOTHING),
         ("Time", _time(pull, view)),
         ("Reused", units.size(pull.bytes_reused) if pull.bytes_reused else NOTHING),
-        ("Attempts", _attempts(pull, view)),
     )
     main = element("tr", _image(pull), *(_cell(*cell) for cell in cells), role="row")
-    more = element("td", element("div", *_more(pull), class_="line"), colspan=len(_COLUMNS), role="cell")
+    more = element(
+        "td", element("div", *_more(pull, view), class_="line"), colspan=len(_COLUMNS), role="cell"
+    )
     return element(
         "tbody",
         main,
@@ -97,21 +98,13 @@ def _cell(name: str, content: Child) -> Html:
 
 
 def _image(pull: PullView) -> Html:
-    """The reference with its last part, which tells images apart, made prominent."""
-    place, slash, name = pull.image.rpartition("/")
-    if "@" in name:
-        name = name[: name.index("@") + 20] + "…"
-    prefix = element("span", f"{place}{slash}", class_="quiet") if slash else None
-    return element(
-        "th", element("span", prefix, element("b", name), class_="reference", title=pull.image),
-        scope="row", role="rowheader", class_="c-image",
-    )  # fmt: skip
+    return element("th", reference(pull.image), scope="row", role="rowheader", class_="c-image")
 
 
 def _bar(pull: PullView) -> Child:
     """A bar while there is progress to show; without a value it says that nobody knows how far it is."""
-    if pull.phase == "Succeeded":
-        return element("span", "complete", class_="quiet")
+    if pull.phase == "Succeeded" or (pull.phase in {"Waiting", "Failed"} and not pull.percent):
+        return NOTHING
     value = (
         None
         if pull.phase == "Unpacking" or (pull.phase == "Pulling" and not pull.bytes_total)
@@ -145,19 +138,19 @@ def _time(pull: PullView, view: NodeView) -> Child:
     return NOTHING
 
 
-def _attempts(pull: PullView, view: NodeView) -> Child:
-    if not pull.failures:
-        return NOTHING
-    failed = f"{pull.failures} failed"
+def _attempts(pull: PullView, view: NodeView) -> Html:
+    failed = f"{pull.failures} attempt{'s' if pull.failures != 1 else ''} failed"
     if pull.retry_at is None:
-        return failed
+        return element("span", failed)
     left = units.countdown((pull.retry_at - view.now).total_seconds())
     return element("span", f"{failed}, next in ", clock(left, pull.retry_at, "until"))
 
 
-def _more(pull: PullView) -> Iterator[Child]:
-    """The second line of an image: its protection, who wants it, its layers."""
+def _more(pull: PullView, view: NodeView) -> Iterator[Child]:
+    """The second line of an image: its protection, its attempts, who wants it, its layers."""
     facts: list[Child] = []
+    if pull.failures:
+        facts.append(_attempts(pull, view))
     if pull.pinned:
         facts.append(
             element("span", "pinned", class_="pin", title="Protected against image garbage collection")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from daemon.debug import units
-from daemon.debug.markup import Html, element, join
+from daemon.debug.markup import Html, element
 from daemon.debug.views import DiskView, NodeView, PullView, RuntimeView
 from daemon.names import PROGRAM
 
@@ -68,8 +68,7 @@ def summary(view: NodeView) -> Html:
     return element(
         "section",
         element("h2", "This node", class_="unseen"),
-        element("dl", *_figures(view), class_="figures"),
-        runtimes,
+        element("div", element("dl", *_figures(view), class_="figures"), runtimes, class_="card"),
         aria_label="This node",
     )
 
@@ -78,12 +77,17 @@ def _figures(view: NodeView) -> Iterator[Html]:
     count = Counter(pull.phase for pull in view.pulls)
     present, failed = count["Succeeded"], count["Failed"]
     waiting = count["Waiting"] + count["BackingOff"]
-    yield _figure("On the node", f"{present} of {len(view.pulls)}", f"{waiting} waiting, {failed} failed")
+    if view.pulls:
+        yield _figure("On the node", f"{present} of {len(view.pulls)}", f"{waiting} waiting, {failed} failed")
+    else:
+        yield _figure("On the node", "none", "no image is wanted yet")
     running = [pull for pull in view.pulls if pull.phase in _RUNNING]
     yield _figure("Pulling", _number(len(running)), _left(running))
     fetched = sum(pull.bytes_done for pull in view.pulls)
     reused = sum(pull.bytes_reused for pull in view.pulls)
-    yield _figure("Fetched", units.size(fetched), f"{units.size(reused)} more were here already")
+    yield _figure(
+        "Fetched", units.size(fetched), f"{units.size(reused)} reused" if reused else "nothing reused"
+    )
     yield _disk(view.disk)
 
 
@@ -111,8 +115,10 @@ def _disk(disk: DiskView | None) -> Html:
     if disk is None:
         return _figure("Space for pulls", "unknown", "no runtime has told its file system yet")
     used = max(disk.capacity - disk.free, 0)
-    detail = f"{units.size(disk.free)} free, {units.size(disk.reserve)} of it in reserve · {disk.mountpoint}"
-    return _figure("Space for pulls", units.size(disk.available), detail, _disk_bar(disk, used))
+    detail = f"{units.size(disk.free)} free, {units.size(disk.reserve)} of it in reserve"
+    return _figure(
+        f"Space for pulls on {disk.mountpoint}", units.size(disk.available), detail, _disk_bar(disk, used)
+    )
 
 
 def _disk_bar(disk: DiskView, used: int) -> Html:
@@ -173,23 +179,32 @@ def _is_in_trouble(pull: PullView) -> bool:
 def _runtime_troubles(view: NodeView) -> Iterator[Html]:
     if not view.runtimes:
         remedy = element(
-            "span", "Start a container runtime, or name its socket: ", _command("--runtime /run/…sock")
+            "span", "Start a container runtime, or name its socket: ", element("code", "--runtime SOCKET")
         )
-        yield _trouble("runtime", "No container runtime", "No CRI socket was found on this node.", remedy)
+        yield _trouble(
+            "runtime", state("bad", "No container runtime"), "No CRI socket was found on this node.", remedy
+        )
     for runtime in view.runtimes:
         if not runtime.ready:
             name = runtime.name or "Runtime"
             message = runtime.message or "It does not answer."
-            yield _trouble(f"runtime-{runtime.socket}", f"{name} is not ready", message, None, runtime.socket)
+            yield _trouble(
+                f"runtime-{runtime.socket}",
+                state("bad", f"{name} is not ready"),
+                message,
+                None,
+                runtime.socket,
+            )
 
 
 def _failed(pull: PullView) -> Html:
-    name = pull.reason or ("Failed" if pull.phase == "Failed" else "Trying again")
+    over = pull.phase == "Failed"
+    name = state("bad" if over else "warn", pull.reason or ("Failed" if over else "Trying again"))
     remedy = element("span", pull.remedy) if pull.remedy else None
     return _trouble(f"pull-{pull.image}", name, pull.message, remedy, pull.image)
 
 
-def _trouble(key: str, name: str, message: str, remedy: Html | None, subject: str = "") -> Html:
+def _trouble(key: str, name: Html, message: str, remedy: Html | None, subject: str = "") -> Html:
     return element(
         "li",
         element("p", element("strong", name), element("code", subject) if subject else None, class_="what"),
@@ -199,11 +214,17 @@ def _trouble(key: str, name: str, message: str, remedy: Html | None, subject: st
     )
 
 
-def _command(text: str) -> Html:
-    return element("code", text)
-
-
-def empty(text: str, *commands: str) -> Html:
+def empty(text: str, example: str) -> Html:
     """A place with nothing in it, and what would put something there."""
-    lines = join(element("p", element("code", command)) for command in commands)
-    return element("div", element("p", text), lines, class_="empty")
+    return element("div", element("p", text), element("pre", element("code", example)), class_="empty")
+
+
+def reference(image: str) -> Html:
+    """An image's reference: its last part prominent, its digest shortened, wrapped where a reader would."""
+    place, slash, name = image.rpartition("/")
+    name, at, digest = name.partition("@")
+    short = f"{digest[:19]}…" if len(digest) > 20 else digest
+    parts = [part for piece in f"{place}{slash}".split("/") if piece for part in (f"{piece}/", Html("<wbr>"))]
+    prefix = element("span", *parts, class_="quiet") if parts else None
+    last = element("b", name, Html("<wbr>") if at else None, f"{at}{short}")
+    return element("span", prefix, last, class_="reference", title=image)

@@ -7,6 +7,9 @@ from daemon.debug import units
 from daemon.debug.views import DiskView, JobView, NodeView, ProblemView, PullView, RuntimeView
 from daemon.names import PROGRAM
 
+_WIDEST = 60
+"""Characters to which shorter image names are padded; a longer one pushes its facts aside."""
+
 
 def status(view: NodeView) -> str:
     """Everything that matters, one line a thing."""
@@ -53,7 +56,7 @@ def _disk(disk: DiskView) -> str:
 
 
 def _pulls(pulls: Sequence[PullView]) -> Iterator[str]:
-    width = max((len(pull.image) for pull in pulls), default=0)
+    width = min(max((len(pull.image) for pull in pulls), default=0), _WIDEST)
     for pull in pulls:
         facts = ", ".join(_facts(pull))
         yield f"{pull.phase:<10} {pull.percent:>3}%  {pull.image:<{width}}  {facts}".rstrip()

@@ -3,7 +3,7 @@
 from daemon import names
 from daemon.debug import units
 from daemon.debug.markup import Child, Html, element
-from daemon.debug.overview import NOTHING, empty, state
+from daemon.debug.overview import NOTHING, empty, reference, state
 from daemon.debug.views import JobView, NodeView, ProblemView
 from daemon.objects.meta import Condition
 
@@ -11,6 +11,10 @@ _JOB_COLUMNS = ("Job", "Images", "Done", "Active", "Failed", "Conditions", "Age"
 _JOB_NUMBERS = {"Done", "Active", "Failed", "Age"}
 _PROBLEM_COLUMNS = ("Where", "Object", "Field", "Value", "Allowed")
 _MAX_VALUE = 200
+_EXAMPLE = f"""apiVersion: {names.KRUISE_API}
+kind: ImagePullJob
+metadata: {{name: first}}
+spec: {{image: "docker.io/library/busybox:1.36"}}"""
 _MARKS = {names.RECONCILING: "busy", names.STALLED: "bad"}
 """Conditions that are good when they are false."""
 
@@ -23,7 +27,7 @@ def jobs(view: NodeView) -> Html:
 
 
 def _no_jobs() -> Html:
-    return empty("No job has been seen. To watch them from a terminal as they come:", f"{names.PROGRAM} jobs")
+    return empty("No job has been seen. The smallest manifest of one:", _EXAMPLE)
 
 
 def _job_table(view: NodeView) -> Html:
@@ -57,7 +61,7 @@ def _classes(name: str, numbers: set[str]) -> str:
 def _job(job: JobView, view: NodeView) -> Html:
     age: Child = units.ago(job.created_at, view.now) if job.created_at else NOTHING
     cells: tuple[tuple[str, Child], ...] = (
-        ("Images", [element("code", image, class_="line") for image in job.images]),
+        ("Images", [reference(image) for image in job.images]),
         ("Done", f"{job.succeeded} / {job.desired}"),
         ("Active", job.active),
         ("Failed", element("span", str(job.failed), class_="state bad" if job.failed else None)),
@@ -89,7 +93,9 @@ def _origin(job: JobView) -> str:
 
 def _condition(condition: Condition) -> Html:
     mark = "idle" if condition.status != "True" else _MARKS.get(condition.type, "good")
-    word = condition.type if condition.status == "True" else f"{condition.type}: {condition.status}"
+    word = condition.type if condition.status == "True" else f"Not {condition.type.lower()}"
+    if condition.status == "Unknown":
+        word = f"{condition.type}: unknown"
     return element(
         "li",
         state(mark, word),
@@ -116,11 +122,17 @@ def problems(view: NodeView) -> Html | None:
     return element("section", heading, note, table, aria_label="Refused documents", data_key="problems")
 
 
+def _breakable(field: str) -> list[Child]:
+    """A path of a field that is wrapped after its dots."""
+    first, *others = field.split(".")
+    return [first, *(part for other in others for part in (".", Html("<wbr>"), other))]
+
+
 def _problem(problem: ProblemView) -> Html:
     value = problem.value if len(problem.value) <= _MAX_VALUE else problem.value[:_MAX_VALUE] + "…"
     cells: tuple[tuple[str, Child], ...] = (
         ("Object", problem.object or "unknown"),
-        ("Field", element("code", problem.field) if problem.field else NOTHING),
+        ("Field", element("code", _breakable(problem.field)) if problem.field else NOTHING),
         ("Value", element("code", value) if value else NOTHING),
         ("Allowed", problem.allowed or NOTHING),
     )

@@ -1,264 +1,354 @@
-"""What a fake runtime knows: images, containers and sandboxes, with containerd's answers. No server."""
+"""A node without anything behind it: sources and asks that a test sets and changes."""
 
-import hashlib
-import itertools
-import json
-import time
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
+from msgspec.structs import replace
 
-from daemon.cri.v1 import runtime_pb2 as pb
+from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
+from daemon.debug.views import DiskView, JobView, LayerView, NodeView, ProblemView, PullView, RuntimeView
+from daemon.objects.meta import Condition
+
+NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
+MIB = 2**20
+GIB = 2**30
 
 
-def digest_of(text: str) -> str:
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-@dataclass(slots=True, eq=False)
+@dataclass
 class FakeNode:
-    """One method a call of CRI, named like it: request in, reply out, GRPCError when it fails."""
+    """Sources whose view a test changes with ``show``."""
 
-    name: str = "containerd"
-    version: str = "2.3.7"
-    ready: bool = True
-    offered: dict[str, pb.Image] = field(default_factory=dict)
-    """What the registries have, by reference."""
-    images: dict[str, pb.Image] = field(default_factory=dict)
-    """What is on the node, by id."""
-    containers: dict[str, pb.ContainerStatus] = field(default_factory=dict)
-    sandbox_of: dict[str, str] = field(default_factory=dict)
-    sandboxes: dict[str, pb.PodSandbox] = field(default_factory=dict)
-    mountpoint: str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    shown: NodeView
+    number: int = 1
+    checks: Sequence[Check] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    exposition: bytes = b"# TYPE up gauge\nup 1.0\n"
+    views: int = 0
+    """How often the view was read."""
+    waiting: int = 0
+    """How many wait for a change now."""
+    _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    def offer(self, ref: str, size: int = 1000) -> pb.Image:
-        """Put an image into its registry: ``host/name:tag``, to be found by its digest too."""
-        repository = ref.rpartition(":")[0]
-        by_digest = f"{repository}@{digest_of('manifest of ' + ref)}"
-        image = pb.Image(
-            id=digest_of("config of " + ref), repo_tags=[ref], repo_digests=[by_digest], size=size
+    async def show(self, view: NodeView) -> None:
+        """Change the view and wake those who wait for it."""
+        async with self._moved:
+            self.shown = view
+            self.number += 1
+            self._moved.notify_all()
+
+    async def until_watched(self, clients: int) -> None:
+        """Wait until that many wait for the next change. Raises TimeoutError."""
+        async with asyncio.timeout(10), self._moved:
+            await self._moved.wait_for(lambda: self.waiting == clients)
+
+    def view(self) -> NodeView:
+        self.views += 1
+        return self.shown
+
+    def live(self) -> Sequence[Check]:
+        return self.checks
+
+    def ready(self) -> Sequence[Check]:
+        return self.checks
+
+    def flags(self) -> Mapping[str, Any]:
+        return self.settings
+
+    def metrics(self) -> bytes:
+        return self.exposition
+
+    async def changed(self, seen: int) -> int:
+        async with self._moved:
+            self.waiting += 1
+            self._moved.notify_all()
+            try:
+                await self._moved.wait_for(lambda: self.number > seen)
+            finally:
+                self.waiting -= 1
+                self._moved.notify_all()
+        return self.number
+
+
+@dataclass
+class FakeAsks:
+    """Takes every request but those for images that it refuses."""
+
+    asked: list[PullRequest] = field(default_factory=list)
+    refuse: dict[str, str] = field(default_factory=dict)
+
+    async def pull(self, request: PullRequest) -> PullAnswer:
+        for image in request.images:
+            if image in self.refuse:
+                raise RefusedError(self.refuse[image])
+        self.asked.append(request)
+        return PullAnswer(jobs=tuple(f"default/pull-{number}" for number, _ in enumerate(request.images)))
+
+
+def empty_view() -> NodeView:
+    """A node on which nothing has been asked for."""
+    return NodeView(
+        node="edge-7",
+        version="0.1.0",
+        started_at=NOW - timedelta(seconds=42),
+        now=NOW,
+        ready=True,
+        runtimes=(containerd(),),
+        disk=DiskView(
+            mountpoint="/var/lib/containerd",
+            capacity=98 * GIB,
+            free=61 * GIB,
+            reserve=int(14.7 * GIB),
+            available=int(46.3 * GIB),
+        ),
+    )
+
+
+def busy_view() -> NodeView:
+    """A node with images in every state, all going well."""
+    return replace(
+        empty_view(),
+        started_at=NOW - timedelta(days=3, hours=4, minutes=12),
+        pulls=(pulling("registry.example.com:5000/shop/web:v2", 41), unpacking(), waiting(), *_present()),
+        jobs=_jobs(),
+    )
+
+
+def troubled_view() -> NodeView:
+    """A node where something of each kind is wrong."""
+    view = busy_view()
+    lost = RuntimeView(
+        socket="/run/crio/crio.sock",
+        ready=False,
+        name="cri-o",
+        message="nobody listens at the socket; trying again every 5 s",
+    )
+    return replace(
+        view,
+        ready=False,
+        runtimes=(*view.runtimes, lost),
+        pulls=(*view.pulls, missing(), backing_off()),
+        jobs=(_failed_job(), *view.jobs),
+        problems=_problems(),
+    )
+
+
+def containerd() -> RuntimeView:
+    return RuntimeView(
+        socket="/run/containerd/containerd.sock",
+        ready=True,
+        name="containerd",
+        version="2.1.4",
+        progress="bytes",
+        pins="label",
+    )
+
+
+def pulling(image: str, percent: int) -> PullView:
+    """A pull of 412 MiB in three layers, two more being there already."""
+    total = 412 * MIB
+    done = total * percent // 100
+    sizes = (300 * MIB, 96 * MIB, 16 * MIB)
+    layers = tuple(
+        LayerView(
+            digest=f"sha256:{letter * 64}",
+            size=size,
+            done=size * percent // 100,
+            state="fetched" if percent == 100 else "fetching" if percent else "waiting",
         )
-        self.offered[ref] = self.offered[by_digest] = image
-        return image
-
-    def Version(self, request: pb.VersionRequest) -> pb.VersionResponse:
-        return pb.VersionResponse(
-            version="0.1.0",
-            runtime_name=self.name,
-            runtime_version=self.version,
-            runtime_api_version="v1",
-        )
-
-    def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
-        runtime = pb.RuntimeCondition(type="RuntimeReady", status=self.ready)
-        if not self.ready:
-            runtime.reason, runtime.message = "RuntimeDown", "told to"
-        network = pb.RuntimeCondition(type="NetworkReady", status=False, reason="NetworkPluginNotReady")
-        return pb.StatusResponse(status=pb.RuntimeStatus(conditions=[runtime, network]))
-
-    def ImageFsInfo(self, request: pb.ImageFsInfoRequest) -> pb.ImageFsInfoResponse:
-        usage = pb.FilesystemUsage(
-            timestamp=time.time_ns(),
-            fs_id=pb.FilesystemIdentifier(mountpoint=self.mountpoint),
-            used_bytes=pb.UInt64Value(value=sum(image.size for image in self.images.values())),
-            inodes_used=pb.UInt64Value(value=len(self.images)),
-        )
-        return pb.ImageFsInfoResponse(image_filesystems=[usage])
-
-    def ListImages(self, request: pb.ListImagesRequest) -> pb.ListImagesResponse:
-        return pb.ListImagesResponse(images=self.images.values())
-
-    def ImageStatus(self, request: pb.ImageStatusRequest) -> pb.ImageStatusResponse:
-        return pb.ImageStatusResponse(image=self._image(request.image.image))
-
-    def PullImage(self, request: pb.PullImageRequest) -> pb.PullImageResponse:
-        ref = request.image.image
-        image = self.offered.get(ref)
-        if image is None:
-            raise GRPCError(Status.NOT_FOUND, f'failed to resolve reference "{ref}": {ref}: not found')
-        known = self.images.setdefault(image.id, pb.Image(id=image.id, size=image.size))
-        known.repo_digests[:] = sorted({*known.repo_digests, *image.repo_digests})
-        if "@" not in ref:
-            known.repo_tags[:] = sorted({*known.repo_tags, ref})
-        return pb.PullImageResponse(image_ref=image.id)
-
-    def RemoveImage(self, request: pb.RemoveImageRequest) -> pb.RemoveImageResponse:
-        image = self._image(request.image.image)
-        if image is not None:
-            del self.images[image.id]
-        return pb.RemoveImageResponse()
-
-    def RunPodSandbox(self, request: pb.RunPodSandboxRequest) -> pb.RunPodSandboxResponse:
-        config = request.config
-        new = digest_of(f"sandbox {next(self._numbers)}").removeprefix("sha256:")
-        self.sandboxes[new] = pb.PodSandbox(
-            id=new,
-            metadata=config.metadata,
-            created_at=time.time_ns(),
-            labels=config.labels,
-            annotations=config.annotations,
-        )
-        return pb.RunPodSandboxResponse(pod_sandbox_id=new)
-
-    def StopPodSandbox(self, request: pb.StopPodSandboxRequest) -> pb.StopPodSandboxResponse:
-        sandbox = self.sandboxes.get(request.pod_sandbox_id)
-        if sandbox is not None:
-            sandbox.state = pb.SANDBOX_NOTREADY
-        for container_id, sandbox_id in self.sandbox_of.items():
-            if sandbox_id == request.pod_sandbox_id:
-                self._end(self.containers[container_id])
-        return pb.StopPodSandboxResponse()
-
-    def RemovePodSandbox(self, request: pb.RemovePodSandboxRequest) -> pb.RemovePodSandboxResponse:
-        self.sandboxes.pop(request.pod_sandbox_id, None)
-        inside = [each for each, sandbox in self.sandbox_of.items() if sandbox == request.pod_sandbox_id]
-        for container_id in inside:
-            del self.containers[container_id], self.sandbox_of[container_id]
-        return pb.RemovePodSandboxResponse()
-
-    def ListPodSandbox(self, request: pb.ListPodSandboxRequest) -> pb.ListPodSandboxResponse:
-        only = request.filter
-        wanted = only.label_selector.items()
-        return pb.ListPodSandboxResponse(
-            items=[
-                sandbox
-                for sandbox in self.sandboxes.values()
-                if only.id in {"", sandbox.id} and wanted <= sandbox.labels.items()
-            ]
-        )
-
-    def PodSandboxStatus(self, request: pb.PodSandboxStatusRequest) -> pb.PodSandboxStatusResponse:
-        sandbox = self.sandboxes.get(request.pod_sandbox_id)
-        if sandbox is None:
-            raise GRPCError(Status.NOT_FOUND, f'sandbox "{request.pod_sandbox_id}": not found')
-        status = pb.PodSandboxStatus(
-            id=sandbox.id,
-            metadata=sandbox.metadata,
-            state=sandbox.state,
-            created_at=sandbox.created_at,
-            network=pb.PodSandboxNetworkStatus(),
-            labels=sandbox.labels,
-            annotations=sandbox.annotations,
-        )
-        return pb.PodSandboxStatusResponse(status=status, info=_info(request.verbose, {"pid": 1}))
-
-    def CreateContainer(self, request: pb.CreateContainerRequest) -> pb.CreateContainerResponse:
-        config = request.config
-        new = digest_of(f"container {next(self._numbers)}").removeprefix("sha256:")
-        image = self._image(config.image.image)
-        self.containers[new] = pb.ContainerStatus(
-            id=new,
-            metadata=config.metadata,
-            created_at=time.time_ns(),
-            image=config.image,
-            image_ref=image.id if image else "",
-            labels=config.labels,
-            annotations=config.annotations,
-            resources=pb.ContainerResources(linux=config.linux.resources),
-        )
-        self.sandbox_of[new] = request.pod_sandbox_id
-        return pb.CreateContainerResponse(container_id=new)
-
-    def StartContainer(self, request: pb.StartContainerRequest) -> pb.StartContainerResponse:
-        status = self._container(request.container_id)
-        status.state, status.started_at = pb.CONTAINER_RUNNING, time.time_ns()
-        return pb.StartContainerResponse()
-
-    def StopContainer(self, request: pb.StopContainerRequest) -> pb.StopContainerResponse:
-        status = self.containers.get(request.container_id)
-        if status is not None:
-            self._end(status)
-        return pb.StopContainerResponse()
-
-    def RemoveContainer(self, request: pb.RemoveContainerRequest) -> pb.RemoveContainerResponse:
-        self.containers.pop(request.container_id, None)
-        self.sandbox_of.pop(request.container_id, None)
-        return pb.RemoveContainerResponse()
-
-    def ListContainers(self, request: pb.ListContainersRequest) -> pb.ListContainersResponse:
-        return pb.ListContainersResponse(
-            containers=[
-                pb.Container(
-                    id=status.id,
-                    pod_sandbox_id=self.sandbox_of.get(status.id, ""),
-                    metadata=status.metadata,
-                    image=status.image,
-                    image_ref=status.image_ref,
-                    state=status.state,
-                    created_at=status.created_at,
-                    labels=status.labels,
-                    annotations=status.annotations,
-                )
-                for status in self.containers.values()
-                if self._chosen(status, request.filter)
-            ]
-        )
-
-    def ContainerStatus(self, request: pb.ContainerStatusRequest) -> pb.ContainerStatusResponse:
-        status = self._container(request.container_id)
-        info = {"pid": 1, "runtimeSpec": {"process": {"env": []}}}
-        return pb.ContainerStatusResponse(status=status, info=_info(request.verbose, info))
-
-    def UpdateContainerResources(
-        self, request: pb.UpdateContainerResourcesRequest
-    ) -> pb.UpdateContainerResourcesResponse:
-        status = self._container(request.container_id)
-        status.resources.linux.MergeFrom(request.linux)  # Merging leaves what is 0, as runtimes do.
-        return pb.UpdateContainerResourcesResponse()
-
-    def ExecSync(self, request: pb.ExecSyncRequest) -> pb.ExecSyncResponse:
-        self._container(request.container_id)
-        return pb.ExecSyncResponse(stdout=" ".join(request.cmd).encode(), exit_code=0)
-
-    def ContainerStats(self, request: pb.ContainerStatsRequest) -> pb.ContainerStatsResponse:
-        return pb.ContainerStatsResponse(stats=_stats(self._container(request.container_id)))
-
-    def ListContainerStats(self, request: pb.ListContainerStatsRequest) -> pb.ListContainerStatsResponse:
-        only = pb.ContainerFilter(
-            pod_sandbox_id=request.filter.pod_sandbox_id, label_selector=request.filter.label_selector
-        )
-        chosen = [status for status in self.containers.values() if self._chosen(status, only)]
-        running = [status for status in chosen if status.state == pb.CONTAINER_RUNNING]
-        return pb.ListContainerStatsResponse(stats=[_stats(status) for status in running])
-
-    def _image(self, ref: str) -> pb.Image | None:
-        for image in self.images.values():
-            if ref in {image.id, *image.repo_tags, *image.repo_digests}:
-                return image
-        return None
-
-    def _container(self, container_id: str) -> pb.ContainerStatus:
-        status = self.containers.get(container_id)
-        if status is None:
-            text = f'an error occurred when try to find container "{container_id}": not found'
-            raise GRPCError(Status.NOT_FOUND, text)
-        return status
-
-    def _chosen(self, status: pb.ContainerStatus, only: pb.ContainerFilter) -> bool:
-        return (
-            only.id in {"", status.id}
-            and only.pod_sandbox_id in {"", self.sandbox_of.get(status.id, "")}
-            and (not only.HasField("state") or only.state.state == status.state)
-            and only.label_selector.items() <= status.labels.items()
-        )
-
-    def _end(self, status: pb.ContainerStatus) -> None:
-        if status.state == pb.CONTAINER_RUNNING:
-            status.state, status.finished_at = pb.CONTAINER_EXITED, time.time_ns()
-            status.exit_code, status.reason = 137, "Error"
+        for letter, size in zip("abc", sizes, strict=True)
+    )
+    reused = tuple(
+        LayerView(digest=f"sha256:{letter * 64}", size=620 * MIB, done=0, state="reused") for letter in "de"
+    )
+    return PullView(
+        image=image,
+        phase="Pulling",
+        version=3,
+        priority=10,
+        percent=percent,
+        bytes_done=done,
+        bytes_total=total,
+        bytes_reused=1240 * MIB,
+        rate=96.1 * MIB,
+        seconds_left=(total - done) / (96.1 * MIB),
+        layers=layers + reused,
+        created_at=NOW - timedelta(seconds=3),
+        started_at=NOW - timedelta(seconds=2),
+        owners=("ImagePullJob/default/web-v2",),
+    )
 
 
-def _info(verbose: bool, info: object) -> dict[str, str]:
-    return {"info": json.dumps(info)} if verbose else {}
+def succeeded(image: str, minutes: int) -> PullView:
+    """A pull that ended so many minutes ago."""
+    ended = NOW - timedelta(minutes=minutes)
+    return PullView(
+        image=image,
+        phase="Succeeded",
+        percent=100,
+        bytes_done=187 * MIB,
+        bytes_total=187 * MIB,
+        bytes_reused=74 * MIB,
+        created_at=ended - timedelta(seconds=5),
+        started_at=ended - timedelta(seconds=4.2),
+        completed_at=ended,
+        pinned=True,
+        image_id=f"sha256:{'f' * 64}",
+        owners=("ImagePullJob/default/base",),
+    )
 
 
-def _stats(status: pb.ContainerStatus) -> pb.ContainerStats:
-    attributes = pb.ContainerAttributes(id=status.id, metadata=status.metadata, labels=status.labels)
-    return pb.ContainerStats(
-        attributes=attributes,
-        cpu=pb.CpuUsage(usage_core_nano_seconds=pb.UInt64Value(value=1_000_000)),
-        memory=pb.MemoryUsage(working_set_bytes=pb.UInt64Value(value=2_000_000)),
+def unpacking() -> PullView:
+    return PullView(
+        image="registry.example.com:5000/shop/search@sha256:" + "9" * 64,
+        phase="Unpacking",
+        percent=100,
+        bytes_done=88 * MIB,
+        bytes_total=88 * MIB,
+        created_at=NOW - timedelta(seconds=10),
+        started_at=NOW - timedelta(seconds=9),
+        owners=("ImageListPullJob/default/nightly",),
+    )
+
+
+def waiting() -> PullView:
+    return PullView(
+        image="docker.io/library/postgres:17.2",
+        phase="Waiting",
+        created_at=NOW - timedelta(seconds=20),
+        owners=("ImageListPullJob/default/nightly",),
+    )
+
+
+def missing() -> PullView:
+    return PullView(
+        image="registry.example.com:5000/shop/cart:v9",
+        phase="Failed",
+        failures=4,
+        created_at=NOW - timedelta(minutes=2),
+        started_at=NOW - timedelta(minutes=2),
+        completed_at=NOW - timedelta(minutes=1),
+        reason="ImageNotFound",
+        message="registry.example.com:5000 knows no shop/cart:v9: manifest unknown",
+        remedy="Check the name and the tag; push the image, then apply the job again.",
+        owners=("ImagePullJob/default/cart-v9",),
+    )
+
+
+def backing_off() -> PullView:
+    return PullView(
+        image="private.example.com/ml/model:2026-05",
+        phase="BackingOff",
+        percent=62,
+        bytes_done=4 * GIB,
+        bytes_total=int(6.5 * GIB),
+        failures=2,
+        retry_at=NOW + timedelta(seconds=18),
+        created_at=NOW - timedelta(minutes=4),
+        started_at=NOW - timedelta(minutes=4),
+        reason="NoSpace",
+        message="6.3 GiB are needed, 2.1 GiB are available on /var/lib/containerd",
+        remedy="Free space or lower --disk-reserve-percent; the pull continues by itself.",
+        owners=("ImagePullJob/ml/model",),
+    )
+
+
+def _present() -> tuple[PullView, ...]:
+    names = (
+        "docker.io/library/nginx:1.27",
+        "docker.io/library/redis:7.4",
+        "quay.io/prometheus/node-exporter:v1.9.0",
+    )
+    return tuple(succeeded(name, 7 * number) for number, name in enumerate(names, 1))
+
+
+def _jobs() -> tuple[JobView, ...]:
+    done = Condition(type="Ready", status="True", reason="Completed", message="")
+    at_work = Condition(
+        type="Reconciling", status="True", reason="Pulling", message="1 of 1 images is being pulled"
+    )
+    not_yet = Condition(type="Ready", status="False", reason="Pulling", message="")
+    return (
+        JobView(
+            kind="ImagePullJob",
+            namespace="default",
+            name="web-v2",
+            images=("registry.example.com:5000/shop/web:v2",),
+            desired=1,
+            active=1,
+            succeeded=0,
+            failed=0,
+            created_at=NOW - timedelta(seconds=3),
+            conditions=(not_yet, at_work),
+            source="/etc/inplaced/manifests/web.yaml:1",
+        ),
+        JobView(
+            kind="ImageListPullJob",
+            namespace="default",
+            name="nightly",
+            images=(
+                "registry.example.com:5000/shop/search@sha256:" + "9" * 64,
+                "docker.io/library/postgres:17.2",
+            ),
+            desired=2,
+            active=2,
+            succeeded=0,
+            failed=0,
+            created_at=NOW - timedelta(seconds=20),
+            conditions=(not_yet,),
+            source="/etc/inplaced/manifests/nightly.yaml:14",
+        ),
+        JobView(
+            kind="ImagePullJob",
+            namespace="default",
+            name="base",
+            images=("docker.io/library/nginx:1.27",),
+            desired=1,
+            active=0,
+            succeeded=1,
+            failed=0,
+            created_at=NOW - timedelta(minutes=7),
+            completed_at=NOW - timedelta(minutes=7),
+            conditions=(done,),
+        ),
+    )
+
+
+def _failed_job() -> JobView:
+    stalled = Condition(
+        type="Stalled",
+        status="True",
+        reason="ImageNotFound",
+        message="edge-7: manifest unknown after 4 attempts",
+    )
+    return JobView(
+        kind="ImagePullJob",
+        namespace="default",
+        name="cart-v9",
+        images=("registry.example.com:5000/shop/cart:v9",),
+        desired=1,
+        active=0,
+        succeeded=0,
+        failed=1,
+        created_at=NOW - timedelta(minutes=2),
+        completed_at=NOW - timedelta(minutes=1),
+        conditions=(stalled,),
+        source="/etc/inplaced/manifests/cart.yaml:1",
+    )
+
+
+def _problems() -> tuple[ProblemView, ...]:
+    return (
+        ProblemView(
+            file="/etc/inplaced/manifests/broken.yaml",
+            line=9,
+            message="spec.pullPolicy.timeoutSeconds must be a whole number",
+            object="ImagePullJob default/broken",
+            field="spec.pullPolicy.timeoutSeconds",
+            value='"ten"',
+            allowed="1 to 2147483647, seconds",
+        ),
+        ProblemView(file="/etc/inplaced/manifests/notes.txt.yaml", line=1, message="not a YAML mapping"),
     )
