@@ -175,9 +175,9 @@ class _Builder:
 
     def _take_key(self, event: yaml.ScalarEvent, line: int) -> None:
         frame = self._stack[-1]
-        if event.value in frame.node.children:
-            raise DocumentError(line, f"has the key {event.value[:80]!r} twice in one mapping")
         frame.merging = event.value == "<<" and event.implicit[0]
+        if event.value in frame.node.children or (frame.merging and frame.merged):
+            raise DocumentError(line, f"has the key {event.value[:80]!r} twice in one mapping")
         frame.key, frame.key_line = event.value, line
         frame.node.size += len(event.value)
 
