@@ -211,10 +211,14 @@ def _kept(document: Document) -> Problem:
 
 
 def _keep_last_good(content: FileContent, before: FileContent) -> None:
-    """Keep what a mistake may have hidden: everything, unless each is in an object whose name is known."""
+    """Keep what a mistake may have hidden: everything, unless each mistake is in an object with a name."""
+    known = before.kept | before.documents
+    if known and content == FileContent():
+        # Whoever writes a file anew cuts it off first; whoever wants its objects gone can remove it.
+        content.problems.append(Problem(next(iter(known.values())).origin.file, 1, "is empty"))
     wrong = {problem.object for problem in content.problems}
     unnamed = any("/" not in name for name in wrong)
-    for id_, document in (before.kept | before.documents).items():
+    for id_, document in known.items():
         if id_ not in content.documents and (unnamed or str(id_) in wrong):
             content.kept[id_] = document
 
