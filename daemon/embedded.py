@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from daemon import __version__
-from daemon.config import StandaloneConfig, shown
+from daemon.config import StandaloneConfig
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
 from daemon.debug.views import NodeView, ProblemView
 from daemon.engine.clock import Clock
@@ -18,6 +18,7 @@ from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Sec
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.pulljobs.requests import Wish, WishError, job_for, secret_of, store_jobs
 from daemon.pulljobs.views import job_views
+from daemon.settings import shown
 from daemon.store.directory import DirectoryStore
 from daemon.store.problems import Problem
 

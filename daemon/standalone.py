@@ -10,7 +10,7 @@ import aiohttp
 import structlog
 
 from daemon import __version__, logs
-from daemon.config import ConfigError, StandaloneConfig, load
+from daemon.config import StandaloneConfig
 from daemon.cri.containerd.extras import connect_extras
 from daemon.cri.runtimes import Runtimes
 from daemon.cri.sockets import Candidate, candidates
@@ -27,6 +27,7 @@ from daemon.nodeimages.plugins import PluginError
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret, SecretReference
 from daemon.objects.meta import Key
 from daemon.pulljobs.reconciler import ImageLists, JobObjects, PullJobs
+from daemon.settings import ConfigError, load
 from daemon.store.directory import DirectoryStore
 from daemon.store.files import StateDirectoryError
 
