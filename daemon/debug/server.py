@@ -29,6 +29,8 @@ Refusal = Callable[[BaseRequest], str | None]
 
 _FINISH = 2.0
 """Seconds that requests have to finish when the server stops."""
+_LINGER = 1.0
+"""Seconds in which the rest of a refused body is taken in, so that its sender can read the answer."""
 _KEEP_ALIVE = 75.0
 """Seconds that an idle connection is kept."""
 
@@ -106,7 +108,12 @@ class DebugServer:
             return await _answer(request, routes, refusal)
 
         server = Server(
-            answer, handler_cancellation=True, logger=log, access_log=None, keepalive_timeout=_KEEP_ALIVE
+            answer,
+            handler_cancellation=True,
+            logger=log,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE,
+            lingering_time=_LINGER,
         )
         opening.push_async_callback(self._finish, server)
         loop = asyncio.get_running_loop()
