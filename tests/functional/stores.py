@@ -1,12 +1,22 @@
 """What tests of the store share: manifests to write, and waiting for what must come."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from daemon.engine.clock import SystemClock
-from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
-from daemon.objects.meta import Key
+from daemon.objects.images import (
+    ImageListPullJob,
+    ImagePullJob,
+    ImagePullJobSpec,
+    ImagePullJobStatus,
+    NodeImage,
+    Secret,
+)
+from daemon.objects.meta import Key, ObjectMeta, OwnerReference
 from daemon.store.directory import DirectoryStore
 
 DEADLINE = 10.0
@@ -73,3 +83,33 @@ class Watched:
     def names(self) -> list[str]:
         """The names of all jobs."""
         return sorted(job.metadata.name for job in self.jobs.list())
+
+
+@asynccontextmanager
+async def loaded(path: Path) -> AsyncIterator[Watched]:
+    """A process that has read everything and does not follow changes."""
+    async with store_at(path) as store:
+        yield Watched(store)
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[Watched]:
+    """A process that follows the manifests."""
+    async with loaded(path) as seen, asyncio.TaskGroup() as group:
+        task = group.create_task(seen.store.run())
+        yield seen
+        task.cancel()
+
+
+def job(name: str = "asked", owner: str = "") -> ImagePullJob:
+    owners = (OwnerReference(kind="ImagePullJob", name="x", uid=owner, controller=True),) if owner else ()
+    metadata = ObjectMeta(name=name, namespace="default", owner_references=owners)
+    return ImagePullJob(metadata=metadata, spec=ImagePullJobSpec(image="nginx:1"))
+
+
+def told(obj: ImagePullJob, desired: int) -> ImagePullJob:
+    return replace(obj, status=ImagePullJobStatus(desired=desired))
+
+
+def state(path: Path, name: str) -> Path:
+    return path / "state" / "imagepulljobs" / "default" / f"{name}.yaml"
