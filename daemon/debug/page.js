@@ -27,10 +27,11 @@
 
   function morphChildren(old, fresh) {
     const keyed = new Map();
-    for (const child of old.childNodes) if (keyOf(child)) keyed.set(keyOf(child), child);
+    for (const child of [...old.childNodes].reverse()) if (keyOf(child)) keyed.set(keyOf(child), child);
     let place = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
       const known = keyOf(wanted) ? keyed.get(keyOf(wanted)) : place;
+      keyed.delete(keyOf(wanted)); // A second one of that key is another thing.
       if (known && isAlike(known, wanted)) {
         if (known === place) place = place.nextSibling;
         else old.insertBefore(known, place);
