@@ -87,7 +87,9 @@ class ContainerdExtras:
     async def unpin(self, ref: str) -> None:
         """Undo our pin of *ref*, however it was made. Idempotent, also when the image is gone."""
         await self._labels.unpin(ref)
-        await self._leases.unpin(ref)
+        # Nothing else would make containerd collect what only the lease kept.
+        gone = await self._cri.image_status(ref) is None
+        await self._leases.unpin(ref, collect=gone)
 
     async def pinned(self) -> frozenset[str]:
         """List the references that we pinned and have not unpinned."""

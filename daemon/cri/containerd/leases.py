@@ -55,9 +55,9 @@ class LeasePins:
         for resource in held - frozenset(resources):
             await self._drop(lease, resource)
 
-    async def unpin(self, ref: str) -> None:
-        """Let go of what is kept for *ref*. Idempotent."""
-        request = pb.DeleteRequest(id=lease_id(ref))
+    async def unpin(self, ref: str, *, collect: bool = False) -> None:
+        """Let go of what is kept for *ref*, and wait for its space when it is to be collected. Idempotent."""
+        request = pb.DeleteRequest(id=lease_id(ref), sync=collect)
         try:
             await ask(self._channel, self._stub.Delete, request)
         except NotFoundError:
