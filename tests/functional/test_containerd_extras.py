@@ -318,7 +318,8 @@ async def test_an_image_that_goes_while_a_lease_is_made_is_no_error(old: Served,
 
 
 async def test_images_are_pinned_apart_from_each_other(new: Served, connect: Connect) -> None:
-    put(new), put(new, OTHER)
+    put(new)
+    put(new, OTHER)
     extras = await connect(new)
     await extras.pin(REF)
     await extras.pin(OTHER)
