@@ -1,46 +1,38 @@
-"""Structured logs: JSON lines in production, readable on a terminal, secrets taken out either way."""
+"""Structured logs: JSON lines in production, readable on a terminal, secrets taken out either way.
+
+What libraries log through ``logging`` takes the same way: it must be redacted too.
+"""
 
 import logging
-import re
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_SECRET_KEYS = re.compile(
-    r"pass(word|wd)?$|secret|token|^auth$|authorization|credential|docker_?config|api_?key", re.IGNORECASE
-)
-_SECRET_TEXT = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}"), r"\1 [redacted]"),
-    (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]*@"), r"\1[redacted]@"),
-    (re.compile(r"(?i)\b((?:access_|refresh_|id)?token|password|secret)=[^\s&\"']+"), r"\1=[redacted]"),
-    (
-        re.compile(
-            r"(?i)(\"(?:auth|password|identitytoken|registrytoken|secret)\"\s*:\s*)\"(?:[^\"\\]|\\.)*\""
-        ),
-        r'\1"[redacted]"',
-    ),
-)
-REDACTED = "[redacted]"
+from daemon.redaction import REDACTED, is_secret, redacted
+
+_DEEPEST = 12
+"""Levels of nesting that are kept; deeper ones, and cycles, become text."""
 
 
-def redact(value: Any) -> Any:
-    """Take credentials out of *value*: of strings by their form, of mappings by their keys, at any depth."""
-    if isinstance(value, str):
-        for pattern, replacement in _SECRET_TEXT:
-            value = pattern.sub(replacement, value)
+def redact(value: Any, depth: int = _DEEPEST) -> Any:
+    """What can be written of *value*, less credentials: known by keys and by their form, at any depth."""
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, bytes):
-        return redact(value.decode(errors="replace"))
-    if isinstance(value, Mapping):
+    if isinstance(value, int | float):
+        return value if math.isfinite(value) and abs(value) < 1e300 else _text(value)
+    if isinstance(value, bytes | bytearray):
+        return redacted(value.decode(errors="replace"))
+    if depth > 0 and isinstance(value, Mapping):
         return {
-            key: REDACTED if _SECRET_KEYS.search(str(key)) and item else redact(item)
+            redacted(_text(key)): REDACTED if is_secret(_text(key)) and item else redact(item, depth - 1)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [redact(item) for item in value]
-    return value
+    if depth > 0 and isinstance(value, list | tuple | set | frozenset):
+        return [redact(item, depth - 1) for item in value]
+    return redacted(_text(value))
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -52,12 +44,41 @@ def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 def configure(*, level: str, form: Literal["auto", "json", "text"], stream: TextIO) -> None:
     """Set up logging of the process; *form* ``auto`` is text on a terminal and JSON elsewhere."""
     text = form == "text" or (form == "auto" and stream.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*_shared(), *(_text(stream) if text else _json())],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[*_shared(), *(_as_text(stream) if text else _as_json())],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
+    _redirect(logging.getLogger(), number)
+
+
+def _redirect(root: logging.Logger, level: int) -> None:
+    for handler in list(root.handlers):
+        if isinstance(handler, _Redirection):
+            root.removeHandler(handler)
+    root.addHandler(_Redirection())
+    root.setLevel(max(level, logging.WARNING))  # libraries are talkative below
+
+
+class _Redirection(logging.Handler):
+    """Hands what libraries log to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's wrong format must not end what it only wanted to tell
+            message = str(record.msg)
+        logger = structlog.get_logger()
+        logger.log(record.levelno, message, logger=record.name, exc_info=record.exc_info)
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a value that cannot be shown must not end what is being logged
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def _shared() -> list[Processor]:
@@ -68,17 +89,17 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _json() -> list[Processor]:
+def _as_json() -> list[Processor]:
     return [
         structlog.processors.ExceptionRenderer(
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
         redact_event,
-        structlog.processors.JSONRenderer(default=str),
+        structlog.processors.JSONRenderer(),
     ]
 
 
-def _text(stream: TextIO) -> list[Processor]:
+def _as_text(stream: TextIO) -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
         redact_event,

@@ -21,37 +21,12 @@
     └── CallFailedError           another call did: retry, read the message
 """
 
-import re
 from typing import ClassVar, Final
 
-_NAMES: Final = (
-    # Ends of names, such as X-Amz-Signature: looking for their beginnings would cost time squared.
-    r"token|passw(?:or)?d|secret|signature|credential|assertion|access_?key(?:_?id)?|\bsig|\bauth"
-)
-_SECRETS: Final = (
-    # https://user:password@host/ -> the user is part of a credential too
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@\"'<>]+@"), r"\1***@"),
-    # Values of Authorization headers: told from prose ("basic auth credentials") by what words do not have.
-    (
-        re.compile(
-            r"((?i:\b(?:basic|bearer))[\s:]+)(?!realm\b)(?=[a-z]*[A-Z0-9+/=._~-])[A-Za-z0-9+/=._~-]{6,}"
-        ),
-        r"\1***",
-    ),
-    # Queries and forms of token servers, and the signed URLs that blobs are redirected to: name=value.
-    (re.compile(rf"(?i)({_NAMES})=[^\s&\"'<>,;)\]}}]+"), r"\1=***"),
-    # JSON, also when it is quoted once more: "name": "value".
-    (re.compile(rf"(?i)({_NAMES})(\\?\"\s*:\s*\\?\")[^\"\\]+"), r"\1\2***"),
-)
+from daemon.redaction import redacted
+
 _LONGEST: Final = 2000
 """Characters of a runtime's message that are kept; what was attempted stands first, the cause last."""
-
-
-def redacted(text: str) -> str:
-    """*text* without credentials: userinfo in URLs, Authorization values, tokens and signatures."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _shortened(text: str) -> str:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.cri import errors
-from daemon.cri.errors import CriError, PullFailedError, RateLimitedError, redacted
+from daemon.cri.errors import CriError, PullFailedError, RateLimitedError
+from daemon.redaction import redacted
 
 
 def _kinds(kind: type[CriError]) -> Iterator[type[CriError]]:
