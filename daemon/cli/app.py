@@ -6,21 +6,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 from typer import TyperException
 
+from daemon.cli import options
 from daemon.cli.errors import CliError
-from daemon.cli.output import FORMS, clean
+from daemon.cli.output import clean
 from daemon.cli.usage import (
     COMMANDS,
     DEFAULT_SOCKET,
     JOBS_EXAMPLES,
     PULL_EXAMPLES,
-    SOCKET_VARIABLE,
     STATUS_EXAMPLES,
     Exit,
     epilog,
@@ -39,27 +38,6 @@ app = typer.Typer(
 )
 
 
-def _forms(incomplete: str) -> list[str]:
-    return [form for form in FORMS if form.startswith(incomplete)]
-
-
-Duration = str | None
-Socket = Annotated[
-    str, typer.Option("--socket", metavar="PATH", envvar=SOCKET_VARIABLE, help="The agent's unix socket.")
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="json|yaml|wide",
-        autocompletion=_forms,
-        help="A document instead of text, or more columns.",
-    ),
-]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Go on, and print what changes, until Ctrl-C.")]
-
-
 @app.command(
     "standalone",
     help=COMMANDS["standalone"],
@@ -75,37 +53,26 @@ def _standalone(context: typer.Context) -> Work:
 
 @app.command("pull", help=COMMANDS["pull"], epilog=epilog(PULL_EXAMPLES))
 def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="References of images.")],
-    creds_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A docker config.json with the registries' credentials."),
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Show progress until all images are there or failed.")] = True,
-    wait_timeout: Annotated[
-        Duration, typer.Option(metavar="DURATION", help="Wait no longer than this; the pulls go on.")
-    ] = None,
-    always: Annotated[
-        bool, typer.Option("--always", help="Ask the registry also when the image is here.")
-    ] = False,
-    priority: Annotated[str, typer.Option(metavar="N", help="Higher pulls first on this node.")] = "0",
-    timeout: Annotated[
-        Duration,
-        typer.Option(metavar="DURATION", help="Limit of one attempt; 10m unless --deadline is less."),
-    ] = None,
-    retries: Annotated[str, typer.Option(metavar="N", help="Attempts after the first one failed.")] = "3",
-    deadline: Annotated[
-        Duration, typer.Option(metavar="DURATION", help="Limit of all attempts together; none by default.")
-    ] = None,
-    ttl: Annotated[
-        Duration,
-        typer.Option(metavar="DURATION", help="Keep the request, and its pin, so long after its end."),
-    ] = None,
-    output: Output = None,
-    socket: Socket = DEFAULT_SOCKET,
+    images: options.Images,
+    creds_file: options.CredsFile = None,
+    wait: options.Wait = True,
+    wait_timeout: options.WaitTimeout = None,
+    always: options.Always = False,
+    priority: options.Priority = "0",
+    timeout: options.Timeout = None,
+    retries: options.Retries = "3",
+    deadline: options.Deadline = None,
+    ttl: options.Ttl = None,
+    direct: options.Direct = False,
+    runtime: options.RuntimeSocket = None,
+    output: options.Output = None,
+    socket: options.Socket = DEFAULT_SOCKET,
 ) -> Work:
     from daemon.cli import arguments
     from daemon.cli.pull import PullOptions, pull
     from daemon.debug.sources import PullRequest
+
+    arguments.check_direct(direct=direct, wait=wait, runtime=runtime, ttl=ttl)
 
     limit = _seconds("--deadline", deadline)
     request = PullRequest(
@@ -118,36 +85,33 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
         active_deadline_seconds=limit,
         ttl_seconds_after_finished=_seconds("--ttl", ttl, least=0),
     )
-    options = PullOptions(
+    asked = PullOptions(
         request=request,
         socket=socket,
         wait=wait,
         wait_timeout=_seconds("--wait-timeout", wait_timeout) or math.inf,
         form=arguments.form_of(output),
     )
-    return lambda: pull(options)
+    if not direct:
+        return lambda: pull(asked)
+    from daemon.cli.direct import pull_directly
+
+    return lambda: pull_directly(asked, runtime, os.environ)
 
 
 @app.command("jobs", help=COMMANDS["jobs"], epilog=epilog(JOBS_EXAMPLES))
 def _jobs(  # noqa: PLR0917 - typer makes an option of each parameter
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Names of jobs, or KIND/NAME.", show_default=False),
-    ] = None,
-    everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="All namespaces, always with their column.")
-    ] = False,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="One namespace; all by default.")
-    ] = None,
-    watch: Watch = False,
-    output: Output = None,
-    socket: Socket = DEFAULT_SOCKET,
+    names: options.Names = None,
+    everywhere: options.Everywhere = False,
+    namespace: options.Namespace = None,
+    watch: options.Watch = False,
+    output: options.Output = None,
+    socket: options.Socket = DEFAULT_SOCKET,
 ) -> Work:
     from daemon.cli.arguments import form_of
     from daemon.cli.jobs import JobsOptions, jobs
 
-    options = JobsOptions(
+    asked = JobsOptions(
         socket=socket,
         names=tuple(names or ()),
         namespace=None if everywhere else namespace,
@@ -155,16 +119,18 @@ def _jobs(  # noqa: PLR0917 - typer makes an option of each parameter
         watch=watch,
         form=form_of(output),
     )
-    return lambda: jobs(options)
+    return lambda: jobs(asked)
 
 
 @app.command("status", help=COMMANDS["status"], epilog=epilog(STATUS_EXAMPLES))
-def _status(watch: Watch = False, output: Output = None, socket: Socket = DEFAULT_SOCKET) -> Work:
+def _status(
+    watch: options.Watch = False, output: options.Output = None, socket: options.Socket = DEFAULT_SOCKET
+) -> Work:
     from daemon.cli.arguments import form_of
     from daemon.cli.status import StatusOptions, status
 
-    options = StatusOptions(socket=socket, watch=watch, form=form_of(output))
-    return lambda: status(options)
+    asked = StatusOptions(socket=socket, watch=watch, form=form_of(output))
+    return lambda: status(asked)
 
 
 def _seconds(option: str, text: str | None, *, least: int = 1) -> int | None:

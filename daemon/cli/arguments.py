@@ -53,6 +53,16 @@ def attempt_limit(timeout: int | None, deadline: int | None) -> int:
     return timeout or min(DEFAULT_TIMEOUT_SECONDS, deadline or DEFAULT_TIMEOUT_SECONDS)
 
 
+def check_direct(*, direct: bool, wait: bool, runtime: str | None, ttl: str | None) -> None:
+    """Refuse what makes no sense with, or without, ``--direct``. Raises UsageError."""
+    if runtime is not None and not direct:
+        raise UsageError(f"--runtime {runtime!r} is for --direct; the agent has a setting of its own")
+    if direct and not wait:
+        raise UsageError("--no-wait is not allowed with --direct: the pulls end with this command")
+    if direct and ttl is not None:
+        raise UsageError(f"--ttl {ttl!r} is not allowed with --direct: nothing is kept or pinned")
+
+
 def number_of(option: str, text: str, *, least: int = 0) -> int:
     """A whole number of at most 32 bits. Raises UsageError."""
     if not re.fullmatch(r"[+-]?\d{1,10}", text, re.ASCII) or not least <= int(text) <= INT32:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.cli.following import Followed
-from daemon.cli.lines import result_lines, setback
+from daemon.cli.lines import is_held_up, result_lines, setback
 from daemon.cli.output import Paint, age, clean, rate, share, size
 from daemon.debug.views import PullView
 
@@ -156,10 +156,10 @@ def _is_moving(pull: PullView) -> bool:
 
 
 def _bar(pull: PullView, width: int) -> RenderableType:
+    if is_held_up(pull):
+        return Text(setback(pull), style="yellow")
     if pull.phase == "Waiting":
         return Text("")
-    if pull.phase == "BackingOff":
-        return Text(setback(pull), style="yellow")
     known = pull.bytes_total > 0 and pull.phase == "Pulling"
     return ProgressBar(
         total=max(1, pull.bytes_total), completed=pull.bytes_done, width=width, pulse=not known

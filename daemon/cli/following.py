@@ -78,6 +78,22 @@ def look(followed: Followed, view: NodeView, seconds: float) -> Followed:
     return _gone(after) if after.seen or seconds > UNSEEN else after
 
 
+def look_directly(followed: Followed, pulls: Sequence[PullView], image: str, seconds: float) -> Followed:
+    """*followed* after a look at the pulls of this very process, which call it *image*. The end is final."""
+    pull = next((pull for pull in pulls if pull.image == image), None)
+    if followed.ended or pull is None:
+        return followed
+    after = replace(followed, pull=pull, seconds=seconds)
+    match pull.phase:
+        case "Succeeded":
+            return replace(after, result="Succeeded")
+        case "Failed":
+            reason = pull.reason or "Failed"
+            return replace(after, result="Failed", reason=reason, message=pull.message, remedy=pull.remedy)
+        case _:
+            return after
+
+
 def _is(job: JobView, key: str) -> bool:
     return job.kind == "ImagePullJob" and f"{job.namespace}/{job.name}" == key
 
@@ -95,7 +111,7 @@ def _end(followed: Followed, job: JobView) -> Followed:
     return replace(
         followed,
         result="Failed",
-        reason=own.reason if own else _reason(job),
+        reason=(own.reason if own else "") or _reason(job),
         message=own.message if own else job.message,
         remedy=own.remedy if own else "",
     )

@@ -77,7 +77,8 @@ class _Told:
     """What the last line of one image said."""
 
     phase: str = ""
-    failures: int = 0
+    setback: tuple[int, str] = (0, "")
+    """How many attempts have failed, and why the image waits."""
     percent: int = 0
     at: float = 0.0
 
@@ -109,10 +110,10 @@ class LineReporter:
 
     def _tell(self, item: Followed, told: _Told) -> None:
         pull = item.pull
-        failures = pull.failures if pull else 0
-        if (item.phase, failures) != (told.phase, told.failures):
+        setback = (pull.failures, pull.reason) if pull else (0, "")
+        if (item.phase, setback) != (told.phase, told.setback):
             self._announce(item, told)
-            told.phase, told.failures, told.percent, told.at = item.phase, failures, 0, time.monotonic()
+            told.phase, told.setback, told.percent, told.at = item.phase, setback, 0, time.monotonic()
         elif pull is not None and item.phase == "Pulling" and self._is_due(pull, told):
             self._write(self._out, f"{clean(item.image)}: pulling {progress(pull)}")
             told.percent, told.at = pull.percent - pull.percent % STEP, time.monotonic()
@@ -126,7 +127,7 @@ class LineReporter:
             stream = self._err if item.result == "Failed" else self._out
             for line in result_lines(item, Paint(stream)):
                 self._write(stream, line)
-        elif item.phase == "BackingOff" and item.pull is not None:
+        elif item.pull is not None and is_held_up(item.pull):
             self._write(self._out, f"{clean(item.image)}: {setback(item.pull)}")
         elif item.phase != told.phase:
             self._write(self._out, f"{clean(item.image)}: {item.phase.lower()}")
@@ -134,6 +135,11 @@ class LineReporter:
     def _write(self, stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
         stream.flush()
+
+
+def is_held_up(pull: PullView) -> bool:
+    """Whether the pull waits for more than its turn."""
+    return pull.phase == "BackingOff" or (pull.phase == "Waiting" and bool(pull.reason))
 
 
 def setback(pull: PullView) -> str:

@@ -49,6 +49,8 @@ def pull(options: PullOptions) -> Exit:
         sys.stderr.write(f"interrupted; {_GOES_ON}\n")
         return Exit.INTERRUPTED
     print_end(every, time.monotonic() - started, options.form)
+    if code == Exit.TIMED_OUT:
+        sys.stderr.write(f"waited too long; {_GOES_ON}\n")
     return code
 
 
@@ -96,8 +98,6 @@ def print_end(every: Sequence[Followed], seconds: float, form: Form) -> None:
     for item in every:
         if not item.ended:
             stream.write("\n".join(result_lines(item, paint)) + "\n")
-    if any(not item.ended for item in every):
-        sys.stderr.write(f"waited too long; {_GOES_ON}\n")
     if len(every) > 1 or form == "wide":
         stream.write(summary(every, seconds) + "\n")
     if form in {"json", "yaml"}:

@@ -1,6 +1,6 @@
 """An agent that shows what a test tells it: the real server on a real socket, over views that are made up.
 
-It serves from a thread of its own, so that the command under test may block the test's thread, as it blocks a shell.
+It serves from a thread of its own: the command under test may block the test's thread, as it blocks a shell.
 """
 
 import asyncio

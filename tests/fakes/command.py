@@ -1,4 +1,4 @@
-"""A command as a person or a script runs it: a process on a terminal of its own, or with its output in a pipe."""
+"""A command as a person or a script runs it: a process on a terminal of its own, or in a pipe."""
 
 import fcntl
 import os
@@ -96,7 +96,7 @@ def _run(words: tuple[str, ...], reading: int, writing: int, env: Mapping[str, s
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                env=outer | env,
+                env={**outer, **env},
                 start_new_session=True,
             )
         finally:

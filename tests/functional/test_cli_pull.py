@@ -163,7 +163,18 @@ def test_wide_ends_with_a_table(agent: ScriptedAgent, capsys: pytest.CaptureFixt
     pull(agent, "a:1", "--output", "wide")
 
     header, row = capsys.readouterr().out.splitlines()[-2:]
-    assert header.split() == "IMAGE RESULT FETCHED REUSED TOOK PINNED JOB IMAGE ID REASON".split()
+    assert header.split() == [
+        "IMAGE",
+        "RESULT",
+        "FETCHED",
+        "REUSED",
+        "TOOK",
+        "PINNED",
+        "JOB",
+        "IMAGE",
+        "ID",
+        "REASON",
+    ]
     assert row.startswith("a:1     Succeeded   1.0 MiB   0 B")
 
 

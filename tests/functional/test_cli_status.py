@@ -13,6 +13,8 @@ from daemon.debug.views import DiskView, ProblemView, RuntimeView
 from tests.fakes.agent import MIB, NOW, ScriptedAgent, a_job, a_pull, serving
 from tests.fakes.command import piped
 
+SOCKET = "/run/containerd/containerd.sock"
+
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[ScriptedAgent]:
@@ -33,7 +35,7 @@ def test_a_healthy_node_is_five_lines(agent: ScriptedAgent, capsys: pytest.Captu
     assert status(agent, capsys).splitlines() == [
         "Node:     node-7, ready",
         "Agent:    inplaced 0.1.0, up 3h",
-        "Runtime:  containerd 2.3.7 at /run/containerd/containerd.sock, ready, progress by bytes, pins by label",
+        f"Runtime:  containerd 2.3.7 at {SOCKET}, ready, progress by bytes, pins by label",
         "Disk:     /var/lib/containerd, 51.0 GiB for pulls, 81.0 GiB free of 200.0 GiB, 30.0 GiB kept free",
         "Jobs:     2 in all, 1 going on, 1 with failures",
     ]
