@@ -36,10 +36,10 @@ class AlreadyExistsError(ObjectsError):
 
 
 class Objects(Protocol[T]):
-    """The objects of one kind: a cache read without waiting, and writes that answer what was stored.
+    """The objects of one kind: a cache read without waiting, writes that answer what was stored.
 
-    Reads show a write of this process as soon as it returned. Listeners are called on the event loop, with the
-    key, after each change of an object, its deletion included; they must not block.
+    Reads show a write of this process as soon as it returned. Listeners are called on the event loop, with
+    the key, after each change of an object, its deletion included; they must not block.
     """
 
     def get(self, key: Key) -> T | None:

@@ -14,7 +14,9 @@ from daemon.nodeimages.credentials import (
     config_of_secret,
     decode_config,
 )
-from daemon.nodeimages.planner import Wanted
+from daemon.nodeimages.plans import (
+    Wanted,
+)
 from daemon.nodeimages.plugins import CredentialPlugins, PluginError
 from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse

@@ -19,7 +19,13 @@ from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.live import Live
 from daemon.nodeimages.measuring import Measured, Measuring
-from daemon.nodeimages.planner import UNCOUNTED, Attempt, Failure, Stage, Wanted
+from daemon.nodeimages.plans import (
+    UNCOUNTED,
+    Attempt,
+    Failure,
+    Stage,
+    Wanted,
+)
 from daemon.nodeimages.pulling import PullAttemptError, failure_of, pull
 
 log = structlog.get_logger()

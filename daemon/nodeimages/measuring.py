@@ -12,7 +12,10 @@ from daemon.cri.runtimes import Runtime
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.credentials import Credential
 from daemon.nodeimages.disk import Space, needed_bytes, read_space
-from daemon.nodeimages.planner import Facts, Wanted
+from daemon.nodeimages.plans import (
+    Facts,
+    Wanted,
+)
 from daemon.nodeimages.registry import ImageSize, RegistryError
 from daemon.objects.references import ImageReference, parse
 

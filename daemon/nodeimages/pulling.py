@@ -15,7 +15,13 @@ from daemon.cri.runtimes import Runtime
 from daemon.cri.types import Auth, Sandbox
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.credentials import Credential
-from daemon.nodeimages.planner import DEADLINE, NO_SPACE, NO_SPACE_REMEDY, Failure, Wanted
+from daemon.nodeimages.plans import (
+    DEADLINE,
+    NO_SPACE,
+    NO_SPACE_REMEDY,
+    Failure,
+    Wanted,
+)
 
 _FINAL = frozenset({"InvalidReference", "WrongPlatform"})
 """Only another request mends these. A missing image may be pushed before the last retry, a secret mended."""

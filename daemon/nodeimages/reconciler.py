@@ -16,7 +16,8 @@ from daemon.nodeimages import disk
 from daemon.nodeimages.attempts import Attempts
 from daemon.nodeimages.measuring import ImageDisk
 from daemon.nodeimages.pins import Pins
-from daemon.nodeimages.planner import (
+from daemon.nodeimages.planner import is_finished, plan
+from daemon.nodeimages.plans import (
     Action,
     Cancel,
     Failure,
@@ -28,8 +29,6 @@ from daemon.nodeimages.planner import (
     Stage,
     Unpin,
     Wanted,
-    is_finished,
-    plan,
 )
 from daemon.nodeimages.reports import Reports
 from daemon.nodeimages.wanting import recorded_of, wanted_of

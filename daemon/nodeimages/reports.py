@@ -9,7 +9,9 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
-from daemon.nodeimages.planner import Wanted
+from daemon.nodeimages.plans import (
+    Wanted,
+)
 from daemon.objects.images import ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
 

@@ -7,7 +7,11 @@ from typing import Literal
 from daemon.cri.progress import Progress
 from daemon.debug.views import LayerView, PullView
 from daemon.nodeimages.attempts import Record
-from daemon.nodeimages.planner import Failure, Stage, Wanted
+from daemon.nodeimages.plans import (
+    Failure,
+    Stage,
+    Wanted,
+)
 from daemon.nodeimages.pulling import remedy_for
 from daemon.objects.images import ImageTagStatus
 

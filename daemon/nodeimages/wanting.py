@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from daemon.nodeimages.planner import Failure, Wanted
+from daemon.nodeimages.plans import (
+    Failure,
+    Wanted,
+)
 from daemon.objects.images import (
     DEFAULT_BACKOFF_LIMIT,
     DEFAULT_TIMEOUT_SECONDS,

@@ -51,7 +51,7 @@ class NodeSelector(LabelSelector, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class ImagePullTemplate(Wire, kw_only=True):
+class ImagePullTemplate(Wire, frozen=True, kw_only=True):
     """What ImagePullJob and ImageListPullJob share."""
 
     pull_secrets: tuple[str, ...] = ()
@@ -64,13 +64,13 @@ class ImagePullTemplate(Wire, kw_only=True):
     image_pull_policy: PullRule = "IfNotPresent"
 
 
-class ImagePullJobSpec(ImagePullTemplate, frozen=True):
+class ImagePullJobSpec(ImagePullTemplate, frozen=True, kw_only=True):
     """One image on many nodes."""
 
     image: str
 
 
-class ImageListPullJobSpec(ImagePullTemplate, frozen=True):
+class ImageListPullJobSpec(ImagePullTemplate, frozen=True, kw_only=True):
     """Several images on many nodes."""
 
     images: tuple[str, ...]

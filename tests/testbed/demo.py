@@ -63,9 +63,7 @@ async def _play(*, keep: bool) -> int:
         stage.agent.write("web-v1", pull_job("web-v1", stage.first.ref, completionPolicy=KEPT))
         await _watch(stage.agent, [("web:v1", "web-v1")])
 
-        say(
-            "Then web:v2, which shares all but one layer of web:v1; a private image; and one that is not there."
-        )
+        say("Then web:v2, which shares all but one layer of web:v1; a private image; and a misspelt one.")
         stage.agent.write("web-v2", pull_job("web-v2", stage.second.ref, completionPolicy=KEPT))
         stage.agent.write("billing", _secret(stage.private), _private_job(stage.private))
         stage.agent.write("typo", pull_job("typo", stage.missing, pullPolicy={"backoffLimit": 1}))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.nodeimages.planner import (
+from daemon.nodeimages.planner import plan
+from daemon.nodeimages.plans import (
     Attempt,
     Cancel,
     Facts,
@@ -21,7 +22,6 @@ from daemon.nodeimages.planner import (
     Stage,
     Unpin,
     Wanted,
-    plan,
 )
 from daemon.objects.images import ImageTagStatus
 
