@@ -4,7 +4,6 @@ What libraries log through ``logging`` takes the same way: it must be redacted t
 """
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
@@ -16,13 +15,16 @@ from daemon.redaction import REDACTED, is_secret, redacted
 _DEEPEST = 12
 """Levels of nesting that are kept; deeper ones, and cycles, become text."""
 
+_LARGEST = 1e300
+"""From here on, and for what is no number, JSON has no words."""
+
 
 def redact(value: Any, depth: int = _DEEPEST) -> Any:
     """What can be written of *value*, less credentials: known by keys and by their form, at any depth."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if math.isfinite(value) and abs(value) < 1e300 else _text(value)
+        return value if abs(value) < _LARGEST else _text(value)
     if isinstance(value, bytes | bytearray):
         return redacted(value.decode(errors="replace"))
     if depth > 0 and isinstance(value, Mapping):
