@@ -19,7 +19,7 @@ PinKind = Literal["label", "lease"]
 
 _NAME: Final = "containerd"
 _FIRST_WITH_LABEL: Final = (1, 7)
-"""containerd's release from which on CRI is expected to report the label; what it does is seen at the first pin."""
+"""The release from which on CRI is expected to report the label; the first pin shows whether it does."""
 _REPORTED_IN: Final = {"label": 2.0, "lease": 0.25}
 """Seconds for CRI to report a label, of which an event tells it, by what the version lets expect."""
 _LOOK_EVERY: Final = 0.01
