@@ -7,13 +7,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
+from asyncinotify import Inotify, Mask
 
 from daemon.debug.views import JobView, NodeView, PullView
 from tests.testbed.processes import Process
@@ -169,6 +170,24 @@ class Agent:
             await asyncio.sleep(0.02)
         return view
 
+    async def settled(self, names: Set[str], refs: Set[str], timeout: float) -> dict[str, dict[str, Any]]:
+        """Wait until the status files of these jobs tell their end, without asking the agent; return the jobs.
+
+        *refs* are the images they want: files of the same names that went before do not count.
+        """
+        folder = self.state / "imagepulljobs" / "default"
+        ended: dict[str, dict[str, Any]] = {}
+        with Inotify() as inotify:
+            inotify.add_watch(folder, Mask.MOVED_TO)
+            for name in names:
+                _take_ended(folder / f"{name}.yaml", refs, ended)
+            async with asyncio.timeout(timeout):
+                while ended.keys() < names:
+                    event = await inotify.get()
+                    if event.name is not None and event.name.stem in names - ended.keys():
+                        _take_ended(folder / event.name.name, refs, ended)
+        return ended
+
     async def ended(self, *names: str, timeout: float = 60.0) -> dict[str, JobView]:
         """Wait until all these jobs have ended, and return them by name."""
         wanted = set(names)
@@ -178,6 +197,16 @@ class Agent:
             timeout,
         )
         return {job.name: job for job in view.jobs if job.name in wanted}
+
+
+def _take_ended(path: Path, refs: Set[str], ended: dict[str, dict[str, Any]]) -> None:
+    """Note the job in *path*, if it has ended and is about one of *refs*."""
+    try:
+        job = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+    except FileNotFoundError:
+        return
+    if job["spec"]["image"] in refs and job.get("status", {}).get("completionTime"):
+        ended[path.stem] = job
 
 
 def pull_job(name: str, image: str, **spec: object) -> dict[str, Any]:
