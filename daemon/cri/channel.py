@@ -87,6 +87,12 @@ class Channel:
         """Send *request* and return all replies of the stream. Like ``call`` otherwise."""
         return await self._ended(method.name, method(request, timeout=timeout, metadata=_pairs(metadata)))
 
+    async def __aenter__(self) -> "Channel":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def close(self) -> None:
         """Close the connection; calls under way end with RuntimeDownError. A later call connects again."""
         wire, self._wire = self._wire, None

@@ -265,12 +265,10 @@ class TestFake(CriConformance):
     @pytest.fixture
     async def world(self, tmp_path: Path) -> AsyncIterator[World]:
         async with serving(tmp_path / "cri.sock") as runtime:
-            channel = Channel(str(runtime.path))
             place = cast(Containerd, SimpleNamespace(socket=runtime.path, cgroup_parent="/pods"))
             missing = "registry.test/missing:v1"
-            async with Pods(place) as pods:
+            async with Pods(place) as pods, Channel(str(runtime.path)) as channel:
                 yield World(CriClient(channel), _offering(runtime), missing, pods, "/var/lib/containerd")
-            await channel.close()
 
 
 class TestContainerd(CriConformance):
@@ -287,10 +285,9 @@ class TestContainerd(CriConformance):
             )
             return Made(image.ref, image.by_digest, image.config_digest)
 
-        channel = Channel(str(containerd.socket))
         missing = image_maker.missing("missing")
-        yield World(CriClient(channel), make, missing, pods, str(containerd.root))
-        await channel.close()
+        async with Channel(str(containerd.socket)) as channel:
+            yield World(CriClient(channel), make, missing, pods, str(containerd.root))
 
 
 def _offering(runtime: FakeRuntime) -> Callable[[str], Awaitable[Made]]:

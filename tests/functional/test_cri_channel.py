@@ -34,9 +34,8 @@ async def runtime(tmp_path: Path) -> AsyncIterator[FakeRuntime]:
 
 @pytest.fixture
 async def channel(runtime: FakeRuntime) -> AsyncIterator[Channel]:
-    opened = Channel(str(runtime.path))
-    yield opened
-    await opened.close()
+    async with Channel(str(runtime.path)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -128,12 +127,9 @@ async def test_a_socket_that_nobody_serves_is_down(client: CriClient, runtime: F
 
 
 async def test_a_missing_socket_is_down(tmp_path: Path) -> None:
-    channel = Channel(str(tmp_path / "missing.sock"))
-
-    with pytest.raises(RuntimeDownError, match="No such file"):
-        await CriClient(channel).version()
-
-    await channel.close()
+    async with Channel(str(tmp_path / "missing.sock")) as channel:
+        with pytest.raises(RuntimeDownError, match="No such file"):
+            await CriClient(channel).version()
 
 
 async def test_a_call_after_the_runtime_returned_succeeds(client: CriClient, runtime: FakeRuntime) -> None:
@@ -180,13 +176,10 @@ async def test_a_server_that_speaks_something_else_is_a_typed_error(tmp_path: Pa
 
     path = tmp_path / "other.sock"
     server = await asyncio.start_unix_server(garbage, path)
-    channel = Channel(str(path))
 
-    async with server:
+    async with server, Channel(str(path)) as channel:
         with pytest.raises(CriError):
             await CriClient(channel, timeout=DEADLINE).version()
-
-    await channel.close()
 
 
 async def test_twenty_thousand_containers_arrive(client: CriClient, runtime: FakeRuntime) -> None:
