@@ -83,7 +83,7 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
         timeout_seconds=arguments.attempt_limit(_seconds("--timeout", timeout), limit),
         backoff_limit=arguments.number_of("--retries", retries),
         active_deadline_seconds=limit,
-        ttl_seconds_after_finished=_seconds("--ttl", ttl, least=0),
+        ttl_seconds_after_finished=arguments.time_to_live(_seconds("--ttl", ttl, least=0), wait=wait),
     )
     asked = PullOptions(
         request=request,

@@ -15,6 +15,8 @@ from daemon.objects.images import DEFAULT_TIMEOUT_SECONDS
 from daemon.objects.references import InvalidReferenceError, parse
 
 INT32: Final = 2**31 - 1
+LEAST_WATCHED: Final = 10
+"""Seconds that a request is kept at least when its end is waited for."""
 _DURATION: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", re.ASCII)
 _CREDENTIALS: Final = ("auths", "credHelpers", "credsStore")
 
@@ -51,6 +53,11 @@ def attempt_limit(timeout: int | None, deadline: int | None) -> int:
             f"--timeout {timeout}s is longer than --deadline {deadline}s; allowed: at most as long"
         )
     return timeout or min(DEFAULT_TIMEOUT_SECONDS, deadline or DEFAULT_TIMEOUT_SECONDS)
+
+
+def time_to_live(ttl: int | None, *, wait: bool) -> int | None:
+    """Seconds that a request is kept: who waits for its end must be able to see it."""
+    return ttl if ttl is None or not wait else max(ttl, LEAST_WATCHED)
 
 
 def check_direct(*, direct: bool, wait: bool, runtime: str | None, ttl: str | None) -> None:

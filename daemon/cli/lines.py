@@ -76,9 +76,7 @@ def progress(pull: PullView) -> str:
 class _Told:
     """What the last line of one image said."""
 
-    phase: str = ""
-    setback: tuple[int, str] = (0, "")
-    """How many attempts have failed, and why the image waits."""
+    state: tuple[str, ...] = ()
     percent: int = 0
     at: float = 0.0
 
@@ -110,10 +108,12 @@ class LineReporter:
 
     def _tell(self, item: Followed, told: _Told) -> None:
         pull = item.pull
-        setback = (pull.failures, pull.reason) if pull else (0, "")
-        if (item.phase, setback) != (told.phase, told.setback):
-            self._announce(item, told)
-            told.phase, told.setback, told.percent, told.at = item.phase, setback, 0, time.monotonic()
+        stream = self._err if item.result == "Failed" else self._out
+        # Compared as text: between two attempts the phase changes, the reason to wait does not.
+        state = _state(item, Paint(stream)) or told.state
+        if state != told.state:
+            self._write(stream, "\n".join(state))
+            told.state, told.percent, told.at = state, 0, time.monotonic()
         elif pull is not None and item.phase == "Pulling" and self._is_due(pull, told):
             self._write(self._out, f"{clean(item.image)}: pulling {progress(pull)}")
             told.percent, told.at = pull.percent - pull.percent % STEP, time.monotonic()
@@ -122,19 +122,19 @@ class LineReporter:
         moved = pull.percent - told.percent
         return moved >= STEP or (moved > 0 and time.monotonic() - told.at >= PAUSE)
 
-    def _announce(self, item: Followed, told: _Told) -> None:
-        if item.ended:
-            stream = self._err if item.result == "Failed" else self._out
-            for line in result_lines(item, Paint(stream)):
-                self._write(stream, line)
-        elif item.pull is not None and is_held_up(item.pull):
-            self._write(self._out, f"{clean(item.image)}: {setback(item.pull)}")
-        elif item.phase != told.phase:
-            self._write(self._out, f"{clean(item.image)}: {item.phase.lower()}")
-
     def _write(self, stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
         stream.flush()
+
+
+def _state(item: Followed, paint: Paint) -> tuple[str, ...]:
+    """The lines that say where an image is; none while its pull has ended and its job is about to."""
+    if item.ended:
+        return tuple(result_lines(item, paint))
+    if item.phase in {"Succeeded", "Failed"}:
+        return ()
+    held_up = item.pull is not None and is_held_up(item.pull)
+    return (f"{clean(item.image)}: {setback(item.pull) if item.pull and held_up else item.phase.lower()}",)
 
 
 def is_held_up(pull: PullView) -> bool:

@@ -47,7 +47,10 @@ Deadline = Annotated[
 ]
 Ttl = Annotated[
     str | None,
-    typer.Option(metavar="DURATION", help="Keep the request, and its pin, so long after its end."),
+    typer.Option(
+        metavar="DURATION",
+        help="Keep the request, and its pin, so long after its end; at least 10s with --wait.",
+    ),
 ]
 Direct = Annotated[
     bool, typer.Option("--direct", help="Pull without an agent, by this command itself; nothing is pinned.")

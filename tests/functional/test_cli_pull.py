@@ -111,6 +111,15 @@ def test_an_attempt_has_no_longer_than_the_deadline_of_all(agent: ScriptedAgent)
     assert agent.asked[0].timeout_seconds == 30
 
 
+def test_who_waits_keeps_the_request_until_its_end_was_seen(agent: ScriptedAgent) -> None:
+    agent.ends = {"a:1": a_pull("a:1", "Succeeded")}
+
+    pull(agent, "a:1", "--ttl", "0")
+    pull(agent, "b:1", "--ttl", "0", "--no-wait")
+
+    assert [request.ttl_seconds_after_finished for request in agent.asked] == [10, 0]
+
+
 def test_without_waiting_the_jobs_are_named(agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]) -> None:
     code = pull(agent, "a:1", "b:1", "--no-wait")
 

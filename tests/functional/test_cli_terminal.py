@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes.agent import MIB, ScriptedAgent, a_job, a_pull, serving
 from tests.fakes.command import DEADLINE, on_terminal, piped
@@ -70,6 +71,36 @@ def test_a_restart_of_the_agent_does_not_end_the_wait(tmp_path: Path) -> None:
 
     assert code == 0
     assert "ok      a:1  1.0 MiB fetched" in command.text
+
+
+def test_the_same_reason_is_told_once_though_the_pull_looks_around_in_between(agent: ScriptedAgent) -> None:
+    with piped(*asking(agent, "a:1")) as command:
+        command.wait_for("a:1: waiting")
+        agent.move("a:1", "BackingOff", failures=1, reason="TimedOut", message="no answer")
+        command.wait_for("a:1: attempt 1 failed")
+        agent.move("a:1", "Waiting")
+        agent.move("a:1", "BackingOff")
+        agent.move("a:1", "Waiting", failures=0, reason="NoSpace", message="too full")
+        command.wait_for("a:1: waits, NoSpace: too full")
+
+    assert command.text.count("attempt 1 failed") == 1
+
+
+def test_the_result_waits_for_the_job_and_is_told_once(agent: ScriptedAgent) -> None:
+    with piped(*asking(agent, "a:1", "b:1")) as command:
+        command.wait_for("a:1: waiting")
+        first, second = agent.view.pulls
+        agent.show(pulls=(replace(first, phase="Succeeded"), replace(second, phase="Pulling")))
+        command.wait_for("b:1: pulling")
+        before = command.text
+        agent.move("a:1", "Succeeded")
+        agent.move("b:1", "Succeeded")
+        code = command.ends()
+
+    assert code == 0
+    assert "ok" not in before
+    assert "succeeded" not in before
+    assert [line.split()[1] for line in command.text.splitlines() if line.startswith("ok ")] == ["a:1", "b:1"]
 
 
 def test_a_job_that_is_removed_meanwhile_is_a_failure(agent: ScriptedAgent) -> None:
