@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.objects.meta import Key
@@ -185,7 +185,9 @@ def test_a_removed_file_takes_its_objects_along(tmp_path: Path, manifests: Manif
     assert manifests.scan() == Snapshot({}, ())
 
 
-@pytest.mark.parametrize("broken", ["kind: [", "", "# soon\n", job_text("a")[:60], job_text("a", image="A"), "\x00"])
+@pytest.mark.parametrize(
+    "broken", ["kind: [", "", "# soon\n", job_text("a")[:60], job_text("a", image="A"), "\x00"]
+)
 def test_a_file_that_was_right_keeps_its_objects_while_it_is_broken(
     tmp_path: Path, manifests: Manifests, broken: str
 ) -> None:
@@ -294,6 +296,9 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path: Path, manifes
     assert str(problem).encode()
 
 
+# How long one example takes says nothing on a machine that does other work, too.
+unhurried = settings(deadline=None)
+
 raw = yaml.safe_load(job_text("a", extra="  pullPolicy: {timeoutSeconds: 5}\n  selector: {names: [a]}\n"))
 junk = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.floats(allow_nan=False)),
@@ -312,6 +317,7 @@ fields = st.dictionaries(
 kinds = st.sampled_from(["ImagePullJob", "ImageListPullJob", "Secret", "List", "NodeImage"])
 
 
+@unhurried
 @given(st.dictionaries(st.sampled_from(["metadata", "items", "data", "type", "status"]), junk), fields, kinds)
 def test_no_document_raises(top: dict[str, object], spec: dict[str, object], kind: str) -> None:
     document = raw | {"spec": raw["spec"] | spec, "kind": kind} | top
@@ -323,6 +329,7 @@ def test_no_document_raises(top: dict[str, object], spec: dict[str, object], kin
     assert all(1 <= problem.line <= text.count(b"\n") + 1 for problem in content.problems)
 
 
+@unhurried
 @given(st.data())
 def test_no_damage_to_a_manifest_raises(data: st.DataObject) -> None:
     text = bytearray((job_text("a") + "---" + SECRET).encode())

@@ -253,3 +253,36 @@ async def test_a_manifest_counts_although_its_state_cannot_be_written(
         assert seen.store.problems() == ()
     async with loaded(tmp_path) as seen:
         assert seen.job("web").status.desired == 5
+
+
+async def test_a_state_directory_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "secrets").write_text("a file in the way")
+
+    with pytest.raises(StateDirectoryError, match=r"cannot use the state directory .*secrets"):
+        await store_at(tmp_path).load()
+    (tmp_path / "state" / "secrets").unlink()
+
+    async with loaded(tmp_path) as seen:  # The failed start has let go of the lock.
+        assert seen.names() == []
+
+
+async def test_a_newer_write_of_the_same_object_settles_an_older_one(tmp_path: Path) -> None:
+    async with loaded(tmp_path) as seen:
+        made = await seen.jobs.create(job())
+
+        made, _ = await asyncio.gather(seen.jobs.replace_status(told(made, 5)), seen.jobs.delete(made))
+        await seen.jobs.create(job("another"))
+
+        assert seen.names() == ["another"]
+    assert [path.name for path in state(tmp_path, "x").parent.iterdir()] == ["another.yaml"]
+
+
+async def test_closing_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    async with loaded(tmp_path) as seen:
+        writes = [asyncio.ensure_future(seen.jobs.create(job(f"job-{number}"))) for number in range(20)]
+        await asyncio.sleep(0)  # One step of the loop, in which they begin.
+
+    assert all(write.done() for write in writes)
+    async with loaded(tmp_path) as seen:
+        assert len(seen.names()) == 20
