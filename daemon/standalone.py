@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 import structlog
@@ -50,6 +51,9 @@ def main(argv: Sequence[str]) -> int:
         asyncio.run(Standalone(config, places, os.environ).run())
     except _TROUBLE as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 1
+    except Exception:
+        log.exception("ended by a failure")  # not as a bare traceback: that could hold a secret
         return 1
     return 0
 
@@ -114,7 +118,6 @@ class Standalone:
             self._watch()
             self._watchdog.ready(f"watching {self._config.manifests}")
             await self._work(node, stop)
-            self._watchdog.stopping()
 
     def _equip(self, session: aiohttp.ClientSession) -> NodeHalf:
         access = Access(
@@ -147,7 +150,13 @@ class Standalone:
             node.images.controller,
             node.reports.controller,
         ]
-        feeders: list[Part] = [self._runtimes.run, self._store.run, node.live.run, self._watchdog.run]
+        feeders: list[Part] = [
+            self._runtimes.run,
+            self._store.run,
+            node.live.run,
+            self._watchdog.run,
+            partial(self._watchdog.announce_stop, stop),
+        ]
         workers: list[Part] = [*(controller.run for controller in controllers), node.attempts.run]
         await run_parts(
             feeders=feeders,

@@ -49,6 +49,8 @@ async def run_parts(
         for queue in queues:
             queue.close()
         late = (await asyncio.wait(working, timeout=grace))[1] if working else set()
+        if late:
+            log.warning("cancelling what did not end in time", parts=sorted(task.get_name() for task in late))
         for task in (*late, *feeding):
             task.cancel()
 
@@ -58,5 +60,6 @@ async def _call(part: Part) -> None:
 
 
 def _name_of(part: Part) -> str:
-    owner = getattr(part, "__self__", None)
-    return type(owner).__name__ if owner is not None else getattr(part, "__name__", "part")
+    function = getattr(part, "func", part)  # of a partial
+    owner = getattr(function, "__self__", None)
+    return type(owner).__name__ if owner is not None else getattr(function, "__name__", "part")

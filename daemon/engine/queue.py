@@ -59,10 +59,10 @@ class WorkQueue(Generic[K]):
         self.add(key)
 
     def retry(self, key: K) -> float:
-        """Look again after a delay that doubles with each failure; return the delay in seconds."""
+        """Look again after a delay that doubles with each failure, less jitter; return it in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(self._first_delay * 2.0 ** min(failures - 1, 32), self._max_delay)
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, is no secret
+        delay *= random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, is no secret
         self.add_after(key, delay)
         return delay
 

@@ -16,6 +16,9 @@ Reconcile = Callable[[K], Awaitable[float | None]]
 
 log = structlog.get_logger()
 
+_RESULTS = ("ok", "conflict", "refused", "error")
+"""Counted from the start, so that a dashboard shows them before the first event."""
+
 
 class PermanentError(Exception):
     """Trying again is useless until the object changes; the reconciler has told why in a condition."""
@@ -35,6 +38,9 @@ class Controller(Generic[K]):
         self._reconcile = reconcile
         self._metrics = metrics
         self._workers = workers
+        for result in _RESULTS:
+            metrics.reconciles.labels(name, result)
+        metrics.reconcile_seconds.labels(name)
 
     async def run(self) -> None:
         """Work until the queue is closed and empty."""
