@@ -36,11 +36,8 @@ class _Sandbox(Protocol):
 
 
 def moment(nanoseconds: int) -> datetime | None:
-    """The time that CRI writes as nanoseconds since 1970; None for 0 and for what no datetime can hold."""
-    try:
-        return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds > 0 else None
-    except (OverflowError, ValueError):
-        return None
+    """The time that CRI writes as nanoseconds since 1970; None for 0, which says that it did not happen."""
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) if nanoseconds > 0 else None
 
 
 def version(reply: pb.VersionResponse) -> types.Version:

@@ -23,7 +23,8 @@ class FakeHoldings:
 
     name: str = "containerd"
     version: str = "2.3.7"
-    ready: bool = True
+    ready: bool | None = True
+    """None leaves the condition out."""
     offered: dict[str, pb.Image] = field(default_factory=dict)
     """What the registries have, by reference."""
     images: dict[str, pb.Image] = field(default_factory=dict)
@@ -53,11 +54,13 @@ class FakeHoldings:
         )
 
     def Status(self, request: pb.StatusRequest) -> pb.StatusResponse:
-        runtime = pb.RuntimeCondition(type="RuntimeReady", status=self.ready)
-        if not self.ready:
-            runtime.reason, runtime.message = "RuntimeDown", "told to"
-        network = pb.RuntimeCondition(type="NetworkReady", status=False, reason="NetworkPluginNotReady")
-        return pb.StatusResponse(status=pb.RuntimeStatus(conditions=[runtime, network]))
+        conditions = [pb.RuntimeCondition(type="NetworkReady", reason="NetworkPluginNotReady")]
+        if self.ready:
+            conditions.append(pb.RuntimeCondition(type="RuntimeReady", status=True))
+        elif self.ready is not None:
+            told = pb.RuntimeCondition(type="RuntimeReady", reason="RuntimeDown", message="told to")
+            conditions.append(told)
+        return pb.StatusResponse(status=pb.RuntimeStatus(conditions=conditions))
 
     def ImageFsInfo(self, request: pb.ImageFsInfoRequest) -> pb.ImageFsInfoResponse:
         usage = pb.FilesystemUsage(

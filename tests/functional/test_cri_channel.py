@@ -167,6 +167,22 @@ async def test_closing_ends_calls_under_way(
             await pull
 
 
+async def test_a_cancel_in_the_moment_of_a_failure_is_a_cancel(
+    client: CriClient, channel: Channel, runtime: FakeRuntime
+) -> None:
+    fault = runtime.hang("PullImage")
+    pull = asyncio.create_task(client.pull_image("registry.test/app:v1", timeout=600))
+    async with asyncio.timeout(DEADLINE):
+        await fault.met.wait()
+
+    await channel.close()  # does not give way: the call has not seen its end yet
+    pull.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(DEADLINE):
+            await pull
+
+
 async def test_a_server_that_speaks_something_else_is_a_typed_error(tmp_path: Path) -> None:
     async def garbage(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\nthis is not HTTP/2, sorry\r\n")

@@ -157,6 +157,17 @@ async def test_a_runtime_that_says_so_itself_is_not_ready(fake: FakeRuntime, pat
         assert runtime.problem == "RuntimeDown: told to"
 
 
+async def test_a_runtime_that_does_not_say_whether_it_is_ready_is_not(fake: FakeRuntime, path: Path) -> None:
+    async with watching(path) as watched:
+        runtime = await _ready(watched)
+        fake.node.ready = None
+
+        watched.runtimes.suspect(runtime)
+        await watched.until(lambda: not runtime.ready)
+
+        assert "no RuntimeReady condition" in repr(runtime)
+
+
 async def test_a_socket_that_serves_no_cri_is_not_ready_but_others_are(tmp_path: Path) -> None:
     first, second = tmp_path / "first.sock", tmp_path / "second.sock"
     async with serving(first) as broken, serving(second):
