@@ -20,6 +20,7 @@ LEAST_NAME: Final = 18
 MOST_NAME: Final = 48
 LEAST_BAR: Final = 8
 MOST_BAR: Final = 40
+MOST_REASONS: Final = 2
 REFRESH: Final = 8
 """Times a second that the terminal is drawn, whether or not news came."""
 
@@ -85,10 +86,11 @@ class BarReporter:
         running = [item for item in self._every if not item.ended]
         if not running:
             return Text()
-        room = max(1, self._console.height - 3)
+        room = max(1, self._console.height - 3 - MOST_REASONS)
         # Those that move are worth the room more than those that wait.
         shown = sorted(running, key=lambda item: item.phase == "Waiting")[:room]
-        return Group(_table(shown, self._console.width), *self._footer(len(running) - len(shown)))
+        footer = self._footer(len(running) - len(shown))
+        return Group(_table(shown, self._console.width), *_reasons(shown), *footer)
 
     def _footer(self, hidden: int) -> list[Text]:
         lines = []
@@ -113,6 +115,13 @@ def _table(items: Sequence[Followed], width: int) -> Table:
     for item in items:
         grid.add_row(*_row(item, kept, name, bar))
     return grid
+
+
+def _reasons(items: Sequence[Followed]) -> list[Text]:
+    """Why images are held up, below the bars, where there is room for words."""
+    held_up = [(item.image, item.pull) for item in items if item.pull is not None and is_held_up(item.pull)]
+    lines = [f"{clean(image)}: {setback(pull)}" for image, pull in held_up[:MOST_REASONS]]
+    return [Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 def layout(width: int, longest: int) -> tuple[tuple[Column, ...], int, int]:
@@ -156,9 +165,7 @@ def _is_moving(pull: PullView) -> bool:
 
 
 def _bar(pull: PullView, width: int) -> RenderableType:
-    if is_held_up(pull):
-        return Text(setback(pull), style="yellow")
-    if pull.phase == "Waiting":
+    if pull.phase == "Waiting" or is_held_up(pull):
         return Text("")
     known = pull.bytes_total > 0 and pull.phase == "Pulling"
     return ProgressBar(

@@ -1,9 +1,9 @@
 """The command as it is installed: what it answers at once, what it imports, how it does without its extra."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -136,13 +136,15 @@ def test_jobs_imports_only_what_it_uses(tmp_path: Path) -> None:
     assert not names & {"daemon.cli.pull", "daemon.cli.status", "daemon.standalone", "daemon.config"}
 
 
-def test_the_version_is_there_within_a_tenth_of_a_second() -> None:
+def test_the_version_takes_less_than_a_tenth_of_a_second() -> None:
     best = min(_seconds_of_version() for _ in range(5))
 
     assert best < 0.1
 
 
 def _seconds_of_version() -> float:
-    started = time.perf_counter()
+    """Of the processor, not of the clock, so that a busy machine makes no difference."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     inplaced("--version")
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

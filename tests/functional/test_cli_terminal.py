@@ -136,6 +136,14 @@ def test_a_terminal_shows_bars_while_images_come_and_results_when_they_ended(age
     assert SHOW_CURSOR in command.raw
 
 
+def test_a_terminal_says_why_an_image_is_held_up(agent: ScriptedAgent) -> None:
+    with on_terminal(*asking(agent, "a:1"), columns=80) as command:
+        command.wait_for("waiting")
+        agent.move("a:1", "BackingOff", failures=1, reason="TimedOut", message="no answer")
+        command.wait_for("retrying")
+        command.wait_for("a:1: attempt 1 failed, TimedOut: no answer")
+
+
 @pytest.mark.parametrize("columns", [40, 80, 300])
 def test_bars_fit_into_any_terminal(columns: int, agent: ScriptedAgent) -> None:
     image = "registry.example.com:5000/a/very/long/path/of/an/image:v2.0.17"
@@ -155,7 +163,7 @@ def test_more_images_than_lines_still_fit(agent: ScriptedAgent) -> None:
 
     with on_terminal(*asking(agent, *images), rows=10) as command:
         command.wait_for("0 of 30 done")
-        command.wait_for("23 not shown")
+        command.wait_for("25 not shown")
 
 
 def test_ctrl_c_says_that_the_pulls_go_on(agent: ScriptedAgent) -> None:
