@@ -29,12 +29,12 @@ class Api:
             asked = msgspec.json.decode(await _body(request), type=PullRequest)
             answer = await self._asks.pull(asked)
         except HTTPRequestEntityTooLarge:
-            return _cut_off(
+            return refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request is larger than {MAX_BODY} bytes"
             )
         except TimeoutError:
             late = f"the request did not arrive within {_BODY_TIMEOUT:g} s"
-            return _cut_off(HTTPStatus.REQUEST_TIMEOUT, late)
+            return refused(HTTPStatus.REQUEST_TIMEOUT, late)
         except UnicodeDecodeError:
             return refused(HTTPStatus.BAD_REQUEST, "not a pull request: the text is not UTF-8")
         except msgspec.DecodeError as error:
@@ -42,13 +42,6 @@ class Api:
         except RefusedError as error:
             return refused(HTTPStatus.BAD_REQUEST, str(error))
         return as_json(answer, HTTPStatus.CREATED)
-
-
-def _cut_off(status: HTTPStatus, message: str) -> Response:
-    """Refuse a request whose rest is not waited for."""
-    answer = refused(status, message)
-    answer.force_close()
-    return answer
 
 
 async def _body(request: BaseRequest) -> bytes:

@@ -5,7 +5,9 @@ nothing runs while nobody looks.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 from aiohttp.web_request import BaseRequest
@@ -19,6 +21,8 @@ Render = Callable[[NodeView], bytes]
 
 _BREATH = 0.25
 """Seconds between two events of one client: at most four a second."""
+_SHARE = 0.1
+"""Part of the time that drawing one form may take: a node with very many images draws less often."""
 _HEARTBEAT = 15.0
 """Seconds of silence after which a comment tells the client that the agent is still there."""
 _STALLED = 30.0
@@ -41,7 +45,7 @@ class Events:
         self._sources = sources
         self._limit = limit
         self._streams: set[asyncio.Task[object]] = set()
-        self._newest: dict[Render, tuple[int, bytes]] = {}
+        self._newest: dict[Render, _Drawn] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -76,23 +80,35 @@ class Events:
         number = await self._sources.changed(_BEFORE_ALL)
         # Never the kept event: its time may be long past, and a page reckons from it.
         self._newest.pop(render, None)
-        event = _RETRY + self._rendered(number, render)
+        drawn = self._drawn(number, render)
+        event = _RETRY + drawn.event
         while await _sent(request, response, event):
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(max(_BREATH, drawn.seconds / _SHARE))
             try:
                 async with asyncio.timeout(_HEARTBEAT):
                     number = await self._sources.changed(number)
-                event = self._rendered(number, render)
+                drawn = self._drawn(number, render)
+                event = drawn.event
             except TimeoutError:
                 event = _COMMENT
 
-    def _rendered(self, number: int, render: Render) -> bytes:
+    def _drawn(self, number: int, render: Render) -> "_Drawn":
         """The newest view as an event, made once for all clients that want this number of it."""
-        known, event = self._newest.get(render, (_BEFORE_ALL, b""))
-        if known < number:
+        newest = self._newest.get(render)
+        if newest is None or newest.number < number:
+            started = time.perf_counter()
             event = frame(render(self._sources.view()))
-            self._newest[render] = (number, event)
-        return event
+            newest = self._newest[render] = _Drawn(number, event, time.perf_counter() - started)
+        return newest
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """An event, the number of the view that it shows, and how long it took to make."""
+
+    number: int
+    event: bytes
+    seconds: float
 
 
 def as_json(view: NodeView) -> bytes:

@@ -1,6 +1,7 @@
 """HTML that is escaped by construction: a plain string is text, only ``Html`` is markup."""
 
 from collections.abc import Iterable
+from functools import cache
 from html import escape
 from typing import TypeAlias
 
@@ -21,29 +22,30 @@ Attribute: TypeAlias = "str | float | bool | None"
 
 def element(name: str, /, *children: Child, **attributes: Attribute) -> Html:
     """One element. ``class_`` writes class, ``aria_label`` writes aria-label."""
-    opening = "".join([name, *(_attribute(key, value) for key, value in attributes.items())])
-    if name in _VOID:
-        return Html(f"<{opening}>")
-    return Html(f"<{opening}>{join(children)}</{name}>")
+    opening = name
+    for key, value in attributes.items():
+        if value is True:
+            opening += f" {_name(key)}"
+        elif value is not None and value is not False:
+            opening += f' {_name(key)}="{escape(str(value))}"'
+    return Html(f"<{opening}>" if name in _VOID else f"<{opening}>{join(children)}</{name}>")
 
 
 def join(children: Iterable[Child]) -> Html:
     """Children one after the other, those that are text escaped."""
-    return Html("".join(map(_text, children)))
+    return Html("".join([_text(child) for child in children]))
+
+
+@cache
+def _name(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
 
 
 def _text(child: Child) -> str:
-    if child is None:
-        return ""
     if isinstance(child, Html):
         return child
+    if child is None:
+        return ""
     if isinstance(child, str | int):
         return escape(str(child))
     return join(child)
-
-
-def _attribute(key: str, value: Attribute) -> str:
-    if value is None or value is False:
-        return ""
-    name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'

@@ -86,11 +86,12 @@ class Page:
             raise BrowserError(result["exceptionDetails"].get("exception", {}).get("description", script))
         return result["result"].get("value")
 
-    async def until(self, condition: str) -> None:
+    async def until(self, condition: str, seconds: int = 10) -> None:
         """Wait until a JavaScript condition holds; it is looked at with each frame that the page draws."""
         await self.run(
             f"""new Promise((done, fail) => {{
-                const late = setTimeout(() => fail(new Error('never: ' + {json.dumps(condition)})), 10000);
+                const never = new Error('never: ' + {json.dumps(condition)});
+                const late = setTimeout(() => fail(never), {seconds * 1000});
                 const look = () => ({condition}) ? (clearTimeout(late), done()) : requestAnimationFrame(look);
                 look();
             }})"""

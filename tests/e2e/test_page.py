@@ -1,6 +1,7 @@
 """The status page as a reader meets it: in a real Chromium."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from daemon.debug.server import DebugServer
 from daemon.debug.views import NodeView, ProblemView, PullView
 from tests.e2e.browser import CHROMIUM, BrowserError, Page, browsing
 from tests.fakes.node import FakeAsks, FakeNode, busy_view, empty_view, pulling, succeeded, troubled_view
-from tests.functional.debug_client import Served, serving
+from tests.functional.debug_client import Served, serving, streaming
 
 pytestmark = [
     pytest.mark.e2e,
@@ -102,6 +103,10 @@ async def test_nothing_jumps_while_numbers_change(page: Page, served: Served) ->
             return [box.x, box.y, box.width, box.height];
         }))"""
     before = await page.run(places)
+    digits = (
+        "[...document.querySelectorAll('.number')].map((each) => getComputedStyle(each).fontVariantNumeric)"
+    )
+    assert set(await page.run(digits)) == {"tabular-nums"}
 
     for percent in (0, 7, 99):
         await served.node.show(at(percent))
@@ -247,6 +252,16 @@ async def test_a_lost_agent_is_told_and_found_again(page: Page, tmp_path: Path) 
     async with DebugServer(second, FakeAsks(), address=f"127.0.0.1:{port}", socket_path=None):
         await page.until(LIVE)
         await page.until(f"{BAR}.value === 90")
+
+
+async def test_a_page_that_found_no_room_comes_back_when_there_is(page: Page, served: Served) -> None:
+    async with AsyncExitStack() as others:
+        for _ in range(32):
+            await others.enter_async_context(streaming(served.port))
+        await page.open(served.url)
+        await page.until("document.getElementById('live').textContent.startsWith('Connection lost at ')")
+
+    await page.until(LIVE, seconds=20)
 
 
 async def test_only_changes_of_state_are_announced(page: Page, served: Served) -> None:
