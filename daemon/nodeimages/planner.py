@@ -28,6 +28,9 @@ from daemon.nodeimages.plans import (
 )
 from daemon.objects.images import ImageTagStatus
 
+PIN_WITHIN = timedelta(seconds=30)
+"""How long pins wait for pulls at most."""
+
 
 def is_finished(status: ImageTagStatus | None, version: int) -> bool:
     """Tell whether *status* is the end of the request with that version."""
@@ -39,8 +42,9 @@ def plan(seen: Observed) -> Plan:
     steps = _Steps(seen)
     for wanted in sorted(seen.wanted, key=_order):
         steps.take(wanted)
+    pins = tuple(steps.pin())
     return Plan(
-        actions=(*_cancels(seen), *_unpins(seen), *steps.actions),
+        actions=(*_cancels(seen), *_unpins(seen), *steps.actions, *pins),
         report=steps.report,
         held=steps.held,
         wake_in=min(steps.wakes, default=None),
@@ -92,8 +96,6 @@ class _Steps:
         recorded = self._seen.recorded.get(wanted.ref)
         if recorded is not None and is_finished(recorded, wanted.version):
             self.report[wanted.ref] = recorded
-            if recorded.phase == "Succeeded":
-                self._pin(wanted)
             return
         attempt = self._attempt(wanted, recorded)
         status = self._settle(wanted, attempt) or self._advance(wanted, attempt)
@@ -122,17 +124,13 @@ class _Steps:
             return self._failed(wanted, failure)
         return None
 
-    def _succeeded(self, wanted: Wanted, image_id: str) -> ImageTagStatus | None:
-        if self._pin(wanted):
-            return _status(wanted, "Pulling", progress=99)  # told as done once it is safe from the collector
-        refused = " (not pinned: the runtime refused it)" if wanted.ref in self._seen.pin_refused else ""
+    def _succeeded(self, wanted: Wanted, image_id: str) -> ImageTagStatus:
         return _status(
             wanted,
             "Succeeded",
             progress=100,
             completion_time=self._seen.now,
             image_id=f"{wanted.name}@{image_id}",
-            message=refused.strip(),
         )
 
     def _failed(self, wanted: Wanted, failure: Failure) -> ImageTagStatus:
@@ -140,14 +138,26 @@ class _Steps:
             wanted, "Failed", completion_time=self._seen.now, message=failure.message, reason=failure.reason
         )
 
-    def _pin(self, wanted: Wanted) -> bool:
-        """Have the image pinned; tell whether that is still to be done."""
+    def pin(self) -> Iterable[Pin]:
+        """What is on the node and not yet safe from the collector, once that holds nothing else up.
+
+        A pin costs the runtime some writes, and the kubelet spares images for two minutes after they came
+        (imageMinimumGCAge): so pins wait for the pulls, but never for long.
+        """
         seen = self._seen
-        if seen.pinned is None or wanted.ref in seen.pinned or wanted.ref in seen.pin_refused:
-            return False
-        if seen.runtime_ready:
-            self.actions.append(Pin(wanted.ref))
-        return True
+        if seen.pinned is None or not seen.runtime_ready:
+            return
+        busy = any(isinstance(action, Pull) for action in self.actions) or any(
+            attempt.stage is Stage.PULLING for attempt in seen.attempts.values()
+        )
+        for ref, status in self.report.items():
+            if status.phase != "Succeeded" or ref in seen.pinned or ref in seen.pin_refused:
+                continue
+            assert status.completion_time is not None
+            if not busy or seen.now - status.completion_time >= PIN_WITHIN:
+                yield Pin(ref)
+            else:
+                self.wakes.append(PIN_WITHIN / timedelta(seconds=1))
 
     def _advance(self, wanted: Wanted, attempt: Attempt) -> ImageTagStatus:
         if attempt.version != wanted.version or attempt.stage is Stage.CANCELLING:

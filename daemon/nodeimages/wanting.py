@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from daemon.nodeimages.plans import (
     Failure,
@@ -35,6 +36,7 @@ def recorded_of(node_image: NodeImage) -> dict[str, ImageTagStatus]:
     }
 
 
+@lru_cache(maxsize=4096)
 def _ref(name: str, tag: str) -> str:
     """The full reference as CRI wants it; as written where it cannot be parsed."""
     text = join(name, tag)
@@ -44,6 +46,7 @@ def _ref(name: str, tag: str) -> str:
         return text
 
 
+@lru_cache(maxsize=4096)
 def _problem(name: str, tag: str) -> Failure | None:
     try:
         parse(join(name, tag))

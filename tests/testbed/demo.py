@@ -156,7 +156,10 @@ async def _watch(agent: Agent, jobs: Sequence[tuple[str, str]]) -> None:
 async def _check(stage: Stage) -> int:
     """Ask the agent and the runtime itself what happened; return how many expectations failed."""
     say("What happened:")
-    view = await stage.agent.view()
+    here = {stage.first.ref, stage.second.ref, stage.private.ref}
+    view = await stage.agent.until(
+        lambda seen: here <= {pull.image for pull in seen.pulls if pull.pinned}, "pins", timeout=60
+    )
     for pull in sorted(view.pulls, key=lambda pull: str(pull.started_at)):
         print(f"  {_line(pull)}")
     new = stage.second.layers[-1].size

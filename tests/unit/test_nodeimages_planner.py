@@ -66,33 +66,41 @@ def test_a_missing_image_that_fits_is_pulled() -> None:
     assert made.report["app:1"].phase == "Pulling"
 
 
-def test_a_present_image_is_pinned_and_then_reported_without_a_pull() -> None:
+def test_a_present_image_is_reported_and_pinned_without_a_pull() -> None:
     attempts = {"app:1": Attempt(0, image_id="sha256:1")}
 
-    before = plan(observed(wanted(), attempts=attempts))
-    after = plan(observed(wanted(), attempts=attempts, pinned={"app:1"}))
+    made = plan(observed(wanted(), attempts=attempts))
 
-    assert before.actions == (Pin("app:1"),)
-    assert before.report["app:1"].phase == "Pulling"
-    assert after.actions == ()
-    assert after.report["app:1"].phase == "Succeeded"
-    assert after.report["app:1"].image_id == "app@sha256:1"
+    assert made.actions == (Pin("app:1"),)
+    assert made.report["app:1"].phase == "Succeeded"
+    assert made.report["app:1"].image_id == "app@sha256:1"
 
 
-def test_a_runtime_without_pins_reports_at_once() -> None:
-    made = plan(observed(wanted(), attempts={"app:1": Attempt(0, image_id="sha256:1")}, pinned=None))
+@pytest.mark.parametrize("pinned", [None, frozenset({"app:1"})], ids=["cannot pin", "is pinned"])
+def test_nothing_is_pinned_twice_or_where_that_is_not_possible(pinned: frozenset[str] | None) -> None:
+    made = plan(observed(wanted(), attempts={"app:1": Attempt(0, image_id="sha256:1")}, pinned=pinned))
 
     assert made.actions == ()
     assert made.report["app:1"].phase == "Succeeded"
 
 
-def test_a_refused_pin_does_not_hold_the_report_back() -> None:
+def test_a_refused_pin_is_not_tried_again_and_does_not_hold_the_report_back() -> None:
     attempts = {"app:1": Attempt(0, image_id="sha256:1")}
 
     made = plan(observed(wanted(), attempts=attempts, pin_refused={"app:1"}))
 
+    assert made.actions == ()
     assert made.report["app:1"].phase == "Succeeded"
-    assert "not pinned" in made.report["app:1"].message
+
+
+@pytest.mark.parametrize(("age", "pins"), [(29, ()), (30, (Pin("app:1"),))])
+def test_pins_wait_for_running_pulls_but_never_for_long(age: int, pins: tuple[Pin, ...]) -> None:
+    recorded = ImageTagStatus(tag="1", phase="Succeeded", completion_time=NOW - timedelta(seconds=age))
+    busy = {"other:1": Attempt(0, Stage.PULLING)}
+
+    made = plan(observed(wanted(), wanted("other"), recorded={"app:1": recorded}, attempts=busy))
+
+    assert made.actions == pins
 
 
 def test_a_finished_request_is_never_begun_again() -> None:
