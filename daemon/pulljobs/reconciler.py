@@ -1,6 +1,6 @@
 """Carries out the plans of ImagePullJobs and ImageListPullJobs: NodeImage specs, children, status."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, assert_never
@@ -13,7 +13,7 @@ from daemon.engine.objects import AlreadyExistsError, NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, ImageStatus, NodeImage
-from daemon.objects.meta import Key
+from daemon.objects.meta import Key, OwnerReference
 from daemon.objects.references import parse
 from daemon.pulljobs.lists import Create, Delete, ListAction, ListObserved, RemoveList, is_child, plan_list
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Plan, Remove, plan
@@ -50,6 +50,9 @@ class PullJobs:
         self._objects.node_images.subscribe(self._on_node)
         for job in self._objects.jobs.list():
             self.controller.queue.add(job.metadata.key)
+        for image in self._objects.node_images.list():
+            for owner in _job_owners(image):  # Some may have gone while nobody looked.
+                self.controller.queue.add(_key_of(owner))
 
     def _on_node(self, key: Key) -> None:
         image, before = self._objects.node_images.get(key), self._seen.pop(key, None)
@@ -65,8 +68,8 @@ class PullJobs:
     async def reconcile(self, key: Key) -> float | None:
         """Plan for one job and carry it out."""
         job = self._objects.jobs.get(key)
+        await self._forget_strangers(key, job)
         if job is None:
-            await self._forget_strangers()
             return None
         made = plan(
             Observed(
@@ -101,12 +104,12 @@ class PullJobs:
             case _:
                 assert_never(action)
 
-    async def _forget_strangers(self) -> None:
-        """Take the shares of jobs that are gone out of the nodes."""
-        known = {job.metadata.uid for job in self._objects.jobs.list()}
+    async def _forget_strangers(self, key: Key, job: ImagePullJob | None) -> None:
+        """Take the shares of jobs that had this name before out of the nodes."""
         for image in self._objects.node_images.list():
-            for uid in _owners(image) - known:
-                await self._specs.change(image.metadata.name, partial(without_job, uid=uid))
+            for owner in _job_owners(image):
+                if _key_of(owner) == key and (job is None or owner.uid != job.metadata.uid):
+                    await self._specs.change(image.metadata.name, partial(without_job, uid=owner.uid))
 
 
 class ImageLists:
@@ -161,14 +164,18 @@ class ImageLists:
                 assert_never(action)
 
 
-def _owners(image: NodeImage) -> set[str]:
-    return {
-        owner.uid
+def _job_owners(image: NodeImage) -> Sequence[OwnerReference]:
+    return [
+        owner
         for entry in image.spec.images.values()
         for tag in entry.tags
         for owner in tag.owner_references
         if owner.kind == "ImagePullJob"
-    }
+    ]
+
+
+def _key_of(owner: OwnerReference) -> Key:
+    return Key(owner.namespace, owner.name)
 
 
 def _owners_of_changes(before: NodeImage, after: NodeImage) -> Iterable[Key]:
@@ -179,7 +186,7 @@ def _owners_of_changes(before: NodeImage, after: NodeImage) -> Iterable[Key]:
         for image in (before, after):
             entry = image.spec.images.get(name)
             for tag in entry.tags if entry is not None else ():
-                yield from (Key(owner.namespace, owner.name) for owner in tag.owner_references)
+                yield from map(_key_of, tag.owner_references)
 
 
 def _told(image: NodeImage, name: str) -> tuple[object, object]:
