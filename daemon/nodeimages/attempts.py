@@ -5,13 +5,14 @@ Every task has this object's task group as its parent, and ends by calling ``on_
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
-from daemon.cri.errors import CriError, RuntimeDownError
+from daemon.cri.errors import CriError, PullFailedError, RuntimeDownError
 from daemon.cri.progress import Progress
 from daemon.cri.runtimes import Runtime
 from daemon.engine.clock import Clock
@@ -19,13 +20,7 @@ from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.live import Live
 from daemon.nodeimages.measuring import Measured, Measuring
-from daemon.nodeimages.plans import (
-    UNCOUNTED,
-    Attempt,
-    Failure,
-    Stage,
-    Wanted,
-)
+from daemon.nodeimages.plans import UNCOUNTED, Attempt, Failure, Stage, Wanted
 from daemon.nodeimages.pulling import PullAttemptError, failure_of, pull
 
 log = structlog.get_logger()
@@ -33,6 +28,7 @@ log = structlog.get_logger()
 _RUNTIME_PAUSE = 1.0
 """Seconds after which a pull is tried again that the runtime's end has cut off."""
 _RELEASE_TIMEOUT = 10.0
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +211,10 @@ class Attempts:
         except (PullAttemptError, CriError) as error:
             self._fail(record, error.failure if isinstance(error, PullAttemptError) else failure_of(error))
             self._report_down(error.__cause__ or error, runtime)
+            await self._release_spoilt(record, runtime)
         except asyncio.CancelledError:
             metrics.pulls.labels("cancelled", "").inc()
-            await self._release(record, runtime)
+            await self._release_cancelled(record, runtime)
             raise
         finally:
             self._count(record, live.end(wanted.ref, succeeded=succeeded), succeeded=succeeded)
@@ -227,18 +224,33 @@ class Attempts:
         if isinstance(error, RuntimeDownError):
             self._on_runtime_down(runtime)
 
-    async def _release(self, record: Record, runtime: Runtime) -> None:
-        """Drop what the runtime has fetched by halves, unless another pull is at the same layers."""
-        progress = self._tools.live.end(record.wanted.ref, succeeded=False)
-        if progress is None or self._closed.is_set():
-            return  # a restart of the agent goes on where this pull stopped
-        others = {layer.digest for other in self._tools.live.running.values() for layer in other.layers}
-        digests = {layer.digest for layer in progress.layers if not layer.whole} - others
+    async def _release_cancelled(self, record: Record, runtime: Runtime) -> None:
+        """Drop what the runtime has fetched by halves; a restart of the agent goes on where this stopped."""
+        if not self._closed.is_set():
+            await self._release(record.wanted.ref, self._layers(record.wanted.ref), runtime)
+
+    async def _release_spoilt(self, record: Record, runtime: Runtime) -> None:
+        """Drop wrong bytes: containerd keeps them, and fails on them again without asking the registry."""
+        failure = record.failure
+        if failure is not None and failure.reason == PullFailedError.reason:
+            # A manifest is no layer, and a registry that lies about it tells no layers: the message names it.
+            digests = self._layers(record.wanted.ref) | frozenset(_DIGEST.findall(failure.message))
+            await self._release(record.wanted.ref, digests, runtime)
+
+    def _layers(self, ref: str) -> frozenset[str]:
+        progress = self._tools.live.running.get(ref)
+        return frozenset(layer.digest for layer in progress.layers) if progress is not None else frozenset()
+
+    async def _release(self, ref: str, digests: frozenset[str], runtime: Runtime) -> None:
+        """Drop what is being fetched of *digests*, unless another pull is at them."""
+        others = {
+            digest for other in self._tools.live.running if other != ref for digest in self._layers(other)
+        }
         try:
             async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await runtime.extras.release(digests)
+                await runtime.extras.release(digests - others)
         except (CriError, TimeoutError) as error:
-            log.info("half-fetched layers stay", image=record.wanted.ref, error=str(error))
+            log.info("half-fetched layers stay", image=ref, error=str(error))
 
     def _fail(self, record: Record, failure: Failure) -> None:
         backoff = self._tools.backoff
