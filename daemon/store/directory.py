@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Self, TypeVar, cast
 
+import structlog
+
 from daemon.engine.clock import Clock
 from daemon.engine.objects import Listener
 from daemon.objects.meta import Key
@@ -22,6 +24,7 @@ from daemon.store.records import ObjectId, Record, Stored
 from daemon.store.watching import Watching
 from daemon.store.writing import Writer
 
+log = structlog.get_logger()
 T = TypeVar("T", bound=Stored)
 
 
@@ -156,6 +159,9 @@ class DirectoryStore:
             *([Problem("", 1, f"the manifest directory {late}")] if late else []),
         )
         if problems != self._problems:
+            for problem in problems:
+                if problem not in self._problems:
+                    _log(problem)
             self._problems = problems
             for listener in self._problem_listeners:
                 listener()
@@ -202,6 +208,19 @@ class Shelf(Generic[T]):
     async def _stored(self, obj: T) -> T:
         await self._store.persist([ObjectId(self._kind, obj.metadata.key)])
         return obj
+
+
+def _log(problem: Problem) -> None:
+    told = {
+        "file": problem.file,
+        "line": problem.line,
+        "problem": problem.message,
+        "object": problem.object,
+        "field": problem.field,
+        "value": problem.value,
+        "allowed": problem.allowed,
+    }
+    log.warning("document refused", **{name: value for name, value in told.items() if value})
 
 
 def _declared(records: Iterable[Record]) -> Iterable[Document]:
