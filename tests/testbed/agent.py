@@ -1,6 +1,7 @@
 """The product's own process under test: `inplaced standalone` with directories of its own."""
 
 import asyncio
+import base64
 import http.client
 import json
 import signal
@@ -98,6 +99,10 @@ class Agent:
         draft = self.manifests / f".{name}.new"
         draft.write_text(yaml.safe_dump_all([dict(document) for document in documents]))
         draft.rename(path)
+
+    def withdraw(self, name: str) -> None:
+        """Remove a manifest file."""
+        (self.manifests / f"{name}.yaml").unlink()
 
     async def start(self) -> None:
         """Start it and return when it answers on its socket."""
@@ -207,6 +212,21 @@ def _take_ended(path: Path, refs: Set[str], ended: dict[str, dict[str, Any]]) ->
         return
     if job["spec"]["image"] in refs and job.get("status", {}).get("completionTime"):
         ended[path.stem] = job
+
+
+def secret(
+    name: str, host: str, username: str, password: str, *, form: str = "dockerconfigjson"
+) -> dict[str, Any]:
+    """The manifest of a Secret with one registry's credential, in either of Kubernetes' two forms."""
+    auths = {host: {"auth": base64.b64encode(f"{username}:{password}".encode()).decode()}}
+    content = {"auths": auths} if form == "dockerconfigjson" else auths
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "default"},
+        "type": f"kubernetes.io/{form}",
+        "data": {f".{form}": base64.b64encode(json.dumps(content).encode()).decode()},
+    }
 
 
 def pull_job(name: str, image: str, **spec: object) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import pytest
 import pytest_asyncio
 
+from tests.testbed.agent import Agent
 from tests.testbed.certificates import Certificates, make_certificates
 from tests.testbed.containerd import FLAVOURS, Containerd, Flavour
 from tests.testbed.faulty import FaultyRegistry
@@ -19,9 +20,19 @@ from tests.testbed.pods import Pods
 from tests.testbed.pushing import ImageMaker
 from tests.testbed.registry import Registry
 from tests.testbed.session import HOST_NAME, Session, TestbedError, current_session
+from tests.testbed.witness import Witness
 
 USERNAME: Final = "tester"
 PASSWORD: Final = "correct horse"
+
+QUICK: Final = {
+    "pull_backoff": "0.05",
+    "pull_backoff_max": "0.2",
+    "space_retry": "0.2",
+    "progress_interval": "0.1",
+    "status_interval": "0.5",
+}
+"""Settings under which failures repeat within a test's patience."""
 
 _numbers = itertools.count(1)
 _running: dict[Containerd, int] = {}
@@ -32,6 +43,12 @@ class MakeContainerd(Protocol):
     """Starts a containerd that is stopped and removed after the test."""
 
     def __call__(self, flavour: Flavour, *, disk_size: int | None = None) -> Awaitable[Containerd]: ...
+
+
+class MakeAgent(Protocol):
+    """Starts an agent, quick to retry, that is stopped after the test. Settings are flags with _ for -."""
+
+    def __call__(self, *containerds: Containerd, **settings: str) -> Awaitable[Agent]: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -138,6 +155,37 @@ async def make_containerd(testbed: Session, sandbox_image: str) -> AsyncIterator
 async def own_containerd(make_containerd: MakeContainerd, flavour: Flavour) -> Containerd:
     """A fresh containerd, to be killed, frozen or restarted."""
     return await make_containerd(flavour)
+
+
+@pytest_asyncio.fixture
+async def make_agent(testbed: Session) -> AsyncIterator[MakeAgent]:
+    """Starts agents for this test alone."""
+    made: list[Agent] = []
+
+    async def make(*containerds: Containerd, **settings: str) -> Agent:
+        flags = {name.replace("_", "-"): value for name, value in (QUICK | settings).items()}
+        sockets = [containerd.socket for containerd in containerds]
+        made.append(agent := Agent(testbed.new_directory("a"), sockets, testbed.certificates, flags))
+        await agent.start()
+        return agent
+
+    try:
+        yield make
+    finally:
+        for agent in made:
+            await agent.stop()
+
+
+@pytest_asyncio.fixture
+async def agent(make_agent: MakeAgent, containerd: Containerd) -> Agent:
+    """An agent on the shared containerd."""
+    return await make_agent(containerd)
+
+
+@pytest.fixture
+def witness(containerd: Containerd) -> Witness:
+    """What the shared containerd itself says."""
+    return Witness(containerd)
 
 
 @pytest.fixture
