@@ -32,7 +32,7 @@ from daemon.nodeimages.plans import (
 )
 from daemon.nodeimages.reports import Reports
 from daemon.nodeimages.wanting import recorded_of, wanted_of
-from daemon.objects.images import ImageTagStatus, NodeImage
+from daemon.objects.images import ImageTagStatus, NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
 
 log = structlog.get_logger()
@@ -89,6 +89,7 @@ class NodeImages:
         self.held: dict[str, Failure] = {}
         self.disk: DiskState | None = None
         self._node: Node | None = None
+        self._spec: NodeImageSpec | None = None
         self._pinned_by: Runtime | None = None
         self._listener: Callable[[], None] = lambda: None
 
@@ -104,14 +105,16 @@ class NodeImages:
         self.controller.queue.add(self.key)
 
     def _on_object(self, key: Key) -> None:
-        if key == self.key:
-            self.wake()
+        stored = self._node.node_images.get(key) if self._node is not None and key == self.key else None
+        if key == self.key and (stored is None or stored.spec is not self._spec):
+            self.wake()  # what we said ourselves, in the status, is no news
 
     async def reconcile(self, key: Key) -> float | None:
         """Make a plan for the node and start what it says."""
         assert self._node is not None
         node = self._node
         stored = node.node_images.get(key)
+        self._spec = stored.spec if stored is not None else None
         wanted = list(wanted_of(stored)) if stored is not None else []
         self.wanted = {item.ref: item for item in wanted}
         seen = await self._observe(node, wanted, recorded_of(stored) if stored is not None else {})

@@ -20,7 +20,7 @@ from daemon.store.files import StateFiles, StorageError
 from daemon.store.ledger import Ledger
 from daemon.store.manifests import MAX_BYTES, Document, Manifests, Snapshot
 from daemon.store.problems import Problem
-from daemon.store.records import ObjectId, Record, Stored
+from daemon.store.records import KINDS, ObjectId, Record, Stored
 from daemon.store.watching import Watching
 from daemon.store.writing import Writer
 
@@ -199,7 +199,10 @@ class Shelf(Generic[T]):
 
     async def replace_status(self, obj: T) -> T:
         """Store another status and nothing else. Raises ConflictError, NotFoundError or StorageError."""
-        return await self._stored(self._store.ledger.replace_status(obj))
+        stored = self._store.ledger.replace_status(obj)
+        if KINDS[self._kind].derived:
+            self._store.ledger.tell(ObjectId(self._kind, obj.metadata.key))
+        return await self._stored(stored)
 
     async def delete(self, obj: T) -> None:
         """Remove the object with this uid; an absent one is no error. Raises StorageError."""

@@ -7,8 +7,8 @@ a crash at any point leaves the old text or the new one.
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from daemon.store.records import KINDS, ObjectId, Record, RecordError, decoded, 
 LOCK = ".lock"
 UNFINISHED = ".tmp"
 DAMAGED = ".corrupt"
+_AT_ONCE = 64
+"""Files that are open at the same time."""
 LONGEST_NAME = 200
 """Bytes of an object's name in a file name. File systems end at 255, Kubernetes' names alone at 253."""
 
@@ -71,19 +73,36 @@ class StateFiles:
         """
         failed: dict[ObjectId, OSError] = {}
         folders: dict[Path, list[ObjectId]] = {}
-        for id_, record in batch.items():
-            path = self.path_of(id_)
-            try:
-                _remove(path) if record is None else self._put(path, record)
-                folders.setdefault(path.parent, []).append(id_)
-            except OSError as error:
-                failed[id_] = error
+        for ids in _portions(tuple(batch), _AT_ONCE):
+            for id_, error in self._store({id_: batch[id_] for id_ in ids}).items():
+                if error is not None:
+                    failed[id_] = error
+                else:
+                    folders.setdefault(self.path_of(id_).parent, []).append(id_)
         for folder, ids in folders.items():
             try:
                 _flush_folder(folder)
             except OSError as error:
                 failed |= dict.fromkeys(ids, error)
         return failed
+
+    def _store(self, batch: Mapping[ObjectId, Record | None]) -> dict[ObjectId, OSError | None]:
+        """Write all, then flush all, then give all their names: the first flush pays for the others."""
+        outcome: dict[ObjectId, OSError | None] = dict.fromkeys(batch)
+        drafts: dict[ObjectId, _Draft] = {}
+        with ExitStack() as opened:
+            for id_, record in batch.items():
+                with _noting(outcome, id_):
+                    if record is None:
+                        self.path_of(id_).unlink(missing_ok=True)
+                    else:
+                        drafts[id_] = opened.enter_context(self._drafted(self.path_of(id_), record))
+            for step in (_Draft.flush, _Draft.publish):
+                for id_, draft in drafts.items():
+                    if outcome[id_] is None:
+                        with _noting(outcome, id_):
+                            step(draft)
+        return outcome
 
     def path_of(self, id_: ObjectId) -> Path:
         """The file of an object. The name inside the file counts, so that a long one may be cut here."""
@@ -100,7 +119,9 @@ class StateFiles:
                 folder.chmod(0o700)
         _flush_folder(self._root)
 
-    def _put(self, path: Path, record: Record) -> None:
+    @contextmanager
+    def _drafted(self, path: Path, record: Record) -> Iterator["_Draft"]:
+        """The record in a file beside *path*, which is gone in the end if it was not published."""
         secret = KINDS[record.obj.kind].secret
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700 if secret else 0o755, exist_ok=True)
@@ -113,12 +134,10 @@ class StateFiles:
             with os.fdopen(file, "wb") as stream:
                 stream.write(encoded(record))
                 stream.flush()
-                os.fsync(stream.fileno())
-            unfinished.replace(path)
-        except OSError:
+                yield _Draft(stream.fileno(), unfinished, path)
+        finally:
             with suppress(OSError):
-                unfinished.unlink()
-            raise
+                unfinished.unlink(missing_ok=True)
 
     def _read(self) -> Loaded:
         records: dict[ObjectId, Record] = {}
@@ -158,8 +177,32 @@ def _locked(path: Path) -> int:
     return file
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A file that is written and has not its name yet."""
+
+    file: int
+    unfinished: Path
+    path: Path
+
+    def flush(self) -> None:
+        os.fsync(self.file)
+
+    def publish(self) -> None:
+        self.unfinished.replace(self.path)
+
+
+@contextmanager
+def _noting(outcome: dict[ObjectId, OSError | None], id_: ObjectId) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        outcome[id_] = error
+
+
+def _portions(ids: Sequence[ObjectId], size: int) -> Iterator[Sequence[ObjectId]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 def _flush_folder(folder: Path) -> None:

@@ -26,6 +26,8 @@ class Kind(Generic[T]):
     namespaced: bool = True
     secret: bool = False
     """Kept from other users of the machine; never written when a manifest holds it."""
+    derived: bool = False
+    """Its status only repeats what a runtime knows, so that it is told before it is on the disk."""
 
     @property
     def name(self) -> str:
@@ -38,7 +40,7 @@ KINDS: dict[str, Kind[Any]] = {
     for kind in (
         Kind(ImagePullJob, "imagepulljobs"),
         Kind(ImageListPullJob, "imagelistpulljobs"),
-        Kind(NodeImage, "nodeimages", namespaced=False),
+        Kind(NodeImage, "nodeimages", namespaced=False, derived=True),
         Kind(Secret, "secrets", secret=True),
     )
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asyncinotify import Inotify, Mask, Watch
 
-QUIET = 0.05
+QUIET = 0.02
 """Seconds without a change after which a burst of them is over."""
 LONGEST = 0.5
 """Seconds after which a burst is looked at although it goes on."""

@@ -114,6 +114,7 @@ def _ratio(name: str, seen: Compared, *, factor: float, extra: float) -> Figure:
 
 async def _rest(bench: Bench) -> list[Figure]:
     await finish_jobs(bench, "rest", 20, 10_000)
+    await bench.agent.until(lambda view: sum(pull.pinned for pull in view.pulls) >= 20, "pins")
     say(f"{AT_REST:.0f} s at rest with 20 ended jobs …")
     before = effort_of(bench.agent.pid)
     await asyncio.sleep(AT_REST)  # doing nothing is what is measured
