@@ -42,7 +42,17 @@ async def run(command: Command, request: bytes, *, timeout: float) -> Finished:
     is killed when its time is up, and on cancel.
     """
     async with asyncio.timeout(timeout):
-        process = await asyncio.create_subprocess_exec(
+        process = await _start(command)
+        try:
+            return await _converse(process, request)
+        except BaseException:
+            await _end(process)
+            raise
+
+
+async def _start(command: Command) -> Process:
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             command.program,
             *command.arguments,
             stdin=PIPE,
@@ -51,11 +61,15 @@ async def run(command: Command, request: bytes, *, timeout: float) -> Finished:
             env=command.environment,
             start_new_session=True,
         )
-        try:
-            return await _converse(process, request)
-        except BaseException:
-            await _end(process)
-            raise
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # A cancelled start leaves the children of the program alive, and may wait for ever (asyncio, 3.11).
+        # It is short: let it end, then end what it started.
+        with suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _converse(process: Process, request: bytes) -> Finished:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +105,14 @@ async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not done():  # noqa: ASYNC110 - the state is another process's
             await asyncio.sleep(0.01)
+
+
+def outrun(file: Path) -> None:
+    """Hold the loop up until a program has written *file*, as a busy machine does."""
+    deadline = time.monotonic() + 10
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
@@ -325,6 +334,24 @@ async def test_cancelling_kills_the_plugin_with_its_children(node: Node) -> None
     with pytest.raises(asyncio.CancelledError):
         await lookup
 
+    await until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize("turns", range(2, 12))
+async def test_cancelling_a_plugin_that_just_starts_kills_it_with_its_children(
+    node: Node, turns: int
+) -> None:
+    node.write("plugin", STALLING)
+    lookup = asyncio.create_task(node.load().lookup(IMAGE))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    outrun(node.log)
+    pids = [int(pid) for pid in node.log.read_text().split()]
+
+    lookup.cancel()
+    await asyncio.wait([lookup], timeout=10)
+
+    assert lookup.cancelled()
     await until(lambda: not any(map(alive, pids)))
 
 
