@@ -1,7 +1,7 @@
 """Writes NodeImage specs: what several jobs want of one node at the same time goes in one write."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,7 @@ Edit = Callable[[NodeImage], NodeImageSpec]
 class _Batch:
     edits: list[Edit] = field(default_factory=list)
     written: bool = False
-    error: ObjectsError | OSError | None = None
+    error: Exception | None = None
 
 
 class NodeSpecs:
@@ -41,15 +41,20 @@ class NodeSpecs:
     async def _write(self, node: str, batch: _Batch) -> None:
         self._open.pop(node, None)
         batch.written = True
+        try:
+            await self._replace(node, batch.edits)
+        except (ObjectsError, OSError) as error:
+            batch.error = error  # for those who wait for the same write
+        except BaseException:
+            batch.error = ObjectsError(f"the write of node {node} was broken off")
+            raise
+
+    async def _replace(self, node: str, edits: Sequence[Edit]) -> None:
         image = self._node_images.get(Key("", node))
         if image is None:
             return
         changed = image
-        for edit in batch.edits:
+        for edit in edits:
             changed = msgspec.structs.replace(changed, spec=edit(changed))
-        if changed.spec == image.spec:
-            return
-        try:
+        if changed.spec != image.spec:
             await self._node_images.replace(changed)
-        except (ObjectsError, OSError) as error:
-            batch.error = error  # for those who wait for the same write
