@@ -17,6 +17,10 @@ Settled = Callable[[ObjectId, Record | None, Exception | None], None]
 """Called on the loop when a record is on the disk, or could not be put there and nothing newer is waiting."""
 
 
+_GATHERING = 0.003
+"""Seconds for which a batch is open."""
+
+
 class Writer:
     """A queue of records and the thread that empties it. All methods belong to the event loop."""
 
@@ -39,7 +43,9 @@ class Writer:
         self._next.update(batch)
         self._waiting.append(done)
         if not self._running:
-            self._start()
+            self._running = True
+            # What follows from this change is often decided at once, and one flush serves both.
+            asyncio.get_running_loop().call_later(_GATHERING, self._start)
         failures = await done
         for id_ in batch:
             if id_ in failures:
@@ -56,7 +62,6 @@ class Writer:
     def _start(self) -> None:
         batch, self._next = self._next, {}
         waiting, self._waiting = self._waiting, []
-        self._running = True
         loop = asyncio.get_running_loop()
 
         def hand_over(written: Future[dict[ObjectId, OSError]]) -> None:
@@ -79,8 +84,8 @@ class Writer:
         for id_, record in batch.items():
             if id_ not in self._next or id_ not in failures:
                 self._settled(id_, record, failures.get(id_))
-        self._running = False
-        if self._next or self._waiting:
+        self._running = bool(self._next or self._waiting)
+        if self._running:
             self._start()
         for done in waiting:
             if not done.done():
