@@ -670,3 +670,12 @@ async def test_a_configured_host_that_is_no_address_is_refused(
     configure(tmp_path, "r.test", "server = 'http://h\\x'")
 
     assert "no address" in await refused(GarbageError, client, parse("r.test/a"))
+
+
+async def test_of_two_answers_the_one_of_the_registry_itself_counts(
+    client: RegistryClient, registry: FakeRegistry, other: FakeRegistry, tmp_path: Path
+) -> None:
+    other.guard = demanding('Basic realm="mirror"', [])
+    configure(tmp_path, "r.test", f'server = "http://{registry.host}"\n[host."http://{other.host}"]')
+
+    assert registry.host in await refused(NotFoundError, client, parse("r.test/team/app:gone"), USER)
