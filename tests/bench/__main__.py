@@ -91,9 +91,11 @@ async def _measure(flavour: str, pulls: int) -> list[Figure]:
     figures: list[Figure] = []
     for workers in (2, 5):
         async with _bench(flavour, workers) as bench:
-            say(f"20 images of 1 MiB at once, {workers} at a time …")
-            many = await compare_many(bench, 20, MIB, workers, runs=5)
-            figures.append(_ratio(f"20 images at once, {workers} at a time", many, factor=1.1, extra=0.0))
+            for size in (1, 8):
+                name = f"20 images of {size} MiB, {workers} at a time"
+                say(f"{name} …")
+                many = await compare_many(bench, 20, size * MIB, workers, runs=5)
+                figures.append(_ratio(name, many, factor=1.1, extra=0.0))
     async with _bench(flavour, 2) as bench:
         say("one image of 1 MiB …")
         figures.append(_ratio("1 MiB", await compare_one(bench, MIB, 1, runs=9), factor=1.05, extra=0.15))

@@ -2,17 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from statistics import median
 
+import msgspec
+
 from daemon.cri.client import CriClient
 from daemon.cri.errors import CriError
+from daemon.debug.views import JobView
 from tests.testbed.agent import Agent, pull_job
 from tests.testbed.pushing import Image, ImageMaker
 
 MIB = 2**20
 _TIMEOUT = 300.0
+_POLL = 0.02
+"""Seconds between two questions; part of the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,25 @@ async def _asked(bench: Bench, images: Sequence[Image], workers: int, name: str 
     names = [f"{name}-{number}" for number in range(len(images))]
     begun = time.monotonic()
     bench.agent.write(name, *(pull_job(job, image.ref) for job, image in zip(names, images, strict=True)))
-    jobs = await bench.agent.settled(set(names), {image.ref for image in images}, timeout=_TIMEOUT)
-    seconds = time.monotonic() - begun
+    refs = {image.ref for image in images}
+    settled = asyncio.create_task(bench.agent.settled(set(names), refs, timeout=_TIMEOUT))
+    # One job is asked for, as a person would: its status file waits for the disk that the image still fills.
+    seconds = await _told(bench, begun, refs) if len(images) == 1 else 0.0
+    jobs = await settled
+    seconds = seconds or time.monotonic() - begun
     failed = [job["status"] for job in jobs.values() if job["status"]["failed"]]
     if failed:
         raise RuntimeError(f"{len(failed)} jobs failed: {failed[0]}")
     return seconds
+
+
+async def _told(bench: Bench, begun: float, refs: Set[str]) -> float:
+    """Seconds until the agent says that the job for *refs* has ended."""
+    while True:
+        jobs = msgspec.json.decode(await bench.agent.get("/debug/jobs"), type=list[JobView])
+        if any(refs >= set(job.images) and job.completed_at is not None for job in jobs):
+            return time.monotonic() - begun
+        await asyncio.sleep(_POLL)
 
 
 async def _remove(bench: Bench, images: Sequence[Image]) -> None:
