@@ -21,8 +21,11 @@ PULL_REASONS = (
     "RuntimeDown",
     "DeadlineExceeded",
     "PullFailed",
+    "NotFound",
+    "Unsupported",
+    "CallFailed",
 )
-"""Every reason a failed pull can have: the label set is bounded and starts at 0."""
+"""Every reason a failed attempt can have, the look before it included: the label set starts at 0."""
 
 
 class Metrics:

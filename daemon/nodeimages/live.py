@@ -46,7 +46,7 @@ class Live:
         """Follow it no longer; its last state, or None if it never began."""
         last = self._running.pop(ref, None)
         self._extras.pop(ref, None)
-        if not self._running:
+        if not any(extras.capabilities.progress == "bytes" for extras in self._extras.values()):
             self._some.clear()
         return progress.finish(last) if last is not None and succeeded else last
 

@@ -9,9 +9,7 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
-from daemon.nodeimages.plans import (
-    Wanted,
-)
+from daemon.nodeimages.plans import Wanted
 from daemon.objects.images import ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
 
@@ -31,9 +29,9 @@ class Reports:
 
     def publish(self, key: Key, wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus]) -> None:
         """Have the status of the wanted images written soon."""
-        status = status_of(wanted, report)
-        if self._latest.get(key) != status:
-            self._latest[key] = status
+        status = self._latest[key] = status_of(wanted, report)
+        stored = self._node_images.get(key)
+        if stored is not None and stored.status != status:  # also when somebody made the object anew
             self.controller.queue.add(key)
 
     async def _write(self, key: Key) -> float | None:

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from daemon.nodeimages.plans import (
-    Failure,
-    Wanted,
-)
+from daemon.nodeimages.plans import Failure, Wanted
 from daemon.objects.images import (
     DEFAULT_BACKOFF_LIMIT,
     DEFAULT_TIMEOUT_SECONDS,
@@ -20,6 +17,8 @@ from daemon.objects.images import (
 from daemon.objects.references import InvalidReferenceError, join, parse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 2**31
+"""Seconds of a deadline beyond which it is none: 68 years."""
 
 
 def wanted_of(node_image: NodeImage) -> Sequence[Wanted]:
@@ -58,7 +57,6 @@ def _problem(name: str, tag: str) -> Failure | None:
 def _wanted(name: str, entry: ImageEntry, tag: ImageTag) -> Wanted:
     policy = tag.pull_policy or TagPullPolicy()
     created = tag.created_at or _EPOCH
-    deadline = policy.active_deadline_seconds
     sandbox = entry.sandbox_config
     return Wanted(
         ref=_ref(name, tag.tag),
@@ -70,13 +68,20 @@ def _wanted(name: str, entry: ImageEntry, tag: ImageTag) -> Wanted:
         priority=tag.priority,
         timeout=float(_positive(policy.timeout_seconds, DEFAULT_TIMEOUT_SECONDS)),
         backoff_limit=_backoff_limit(policy),
-        deadline_at=created + timedelta(seconds=deadline) if deadline is not None and deadline > 0 else None,
+        deadline_at=_deadline(created, policy.active_deadline_seconds),
         secrets=entry.pull_secrets,
         labels=tuple(sorted(sandbox.labels.items())) if sandbox else (),
         annotations=tuple(sorted(sandbox.annotations.items())) if sandbox else (),
         owners=tuple(f"{owner.kind}/{owner.namespace}/{owner.name}" for owner in tag.owner_references),
         problem=_problem(name, tag.tag),
     )
+
+
+def _deadline(created: datetime, seconds: int | None) -> datetime | None:
+    """The field has 64 bits on the wire: more than a date can be moved by."""
+    if seconds is None or seconds <= 0 or seconds > _LONGEST:
+        return None
+    return created + timedelta(seconds=seconds)
 
 
 def _positive(value: int | None, default: int) -> int:
