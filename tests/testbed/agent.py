@@ -176,7 +176,7 @@ class Agent:
         return view
 
     async def settled(self, names: Set[str], refs: Set[str], timeout: float) -> dict[str, dict[str, Any]]:
-        """Wait until the status files of these jobs tell their end, without asking the agent; return the jobs.
+        """Wait until the status files of these jobs tell their end, without asking the agent; return them.
 
         *refs* are the images they want: files of the same names that went before do not count.
         """
