@@ -30,7 +30,13 @@ TABLE = [
 
 
 def test_the_table_has_every_reason_that_a_runtime_can_give() -> None:
-    assert {*EXAMPLES, "DeadlineExceeded"} == set(PULL_REASONS)  # that one is the agent's own
+    others = {
+        "DeadlineExceeded",
+        "CallFailed",
+        "NotFound",
+        "Unsupported",
+    }  # the agent's own, and of other calls
+    assert {*EXAMPLES} | others == set(PULL_REASONS)
 
 
 @pytest.mark.parametrize(("reason", "code", "text"), TABLE)
