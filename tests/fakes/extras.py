@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from daemon.cri.errors import CriError
 from daemon.cri.extras import Capabilities, Ingest
 
-
 _ALL = Capabilities("bytes", "lease")
 
 
