@@ -93,7 +93,13 @@ class ContainerdExtras:
 
     async def pinned(self) -> frozenset[str]:
         """List the references that we pinned and have not unpinned."""
-        return await self._labels.pinned() | await self._leases.pinned()
+        labels, leases = await self._labels.pinned(), await self._leases.pinned()
+        if (self._seen or self._expected) == "label":
+            return labels | leases
+        # A process that ended while it tried a label has left it behind, and it protects nothing.
+        for ref in labels:
+            await self._labels.unpin(ref)
+        return leases
 
     async def _pin_by_label(self, ref: str, image: Image) -> bool:
         await self._labels.pin(ref, image)
