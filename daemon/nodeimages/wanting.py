@@ -35,7 +35,7 @@ def recorded_of(node_image: NodeImage) -> dict[str, ImageTagStatus]:
     }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _ref(name: str, tag: str) -> str:
     """The full reference as CRI wants it; as written where it cannot be parsed."""
     text = join(name, tag)
@@ -45,7 +45,7 @@ def _ref(name: str, tag: str) -> str:
         return text
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _problem(name: str, tag: str) -> Failure | None:
     try:
         parse(join(name, tag))
