@@ -199,7 +199,7 @@ def _deadline_left(seen: Observed) -> float | None:
 def _running(seen: Observed, tally: _Tally, asked: int) -> ImagePullJobStatus:
     done = len(tally.succeeded) + len(tally.failed)
     active = len(tally.active) + asked
-    paused = not active and bool(tally.untold)
+    paused = not active
     if active or done:
         message = f"job is running, progress {100 * done / max(tally.desired, 1):.1f}%"
     else:

@@ -84,6 +84,15 @@ def test_an_image_that_an_older_version_brought_is_looked_at_anew() -> None:
     assert made.actions == (Look(wanted(version=2)),)
 
 
+@pytest.mark.parametrize("stage", [Stage.PULLING, Stage.CANCELLING])
+def test_an_older_version_that_still_runs_does_not_speak_for_the_newer(stage: Stage) -> None:
+    old = Attempt(1, stage, image_id="sha256:1", percent=50)
+
+    status = reported(observed(wanted(version=2), attempts={"app:1": old}))
+
+    assert (status.phase, status.progress, status.image_id) == ("Waiting", 0, "")
+
+
 def test_failures_that_were_recorded_for_another_version_do_not_count() -> None:
     before = recorded(version=1, failures=3)
 

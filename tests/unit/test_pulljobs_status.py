@@ -168,6 +168,13 @@ def test_a_deadline_that_has_passed_ends_only_what_is_not_done(type_: str) -> No
     assert conditions(late)["Stalled"] == ("True", "DeadlineExceeded")
     assert late.actions == (Drop("n1"), Drop("n2"))
     assert (done.status.failed, done.status.succeeded) == (0, 1)
+    assert conditions(done)["Ready"] == ("True", "Completed")
+
+
+def test_the_deadline_of_a_new_job_counts_from_now() -> None:
+    made = planned(job(completion_policy=CompletionPolicy(active_deadline_seconds=60)), [node()], LATER)
+
+    assert made.wake_in == pytest.approx(60.0)
 
 
 def test_a_deadline_that_is_still_to_come_ends_nothing() -> None:

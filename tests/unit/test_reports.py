@@ -205,6 +205,22 @@ async def test_a_write_that_failed_is_made_good(world: World, error: Exception) 
 
 
 @pytest.mark.looptime
+async def test_a_node_that_goes_during_the_write_is_no_error(world: World) -> None:
+    node = world.nodes.get(KEY)
+    assert node is not None
+    world.store.open.clear()
+    world.publish(phase="Succeeded")
+    await asyncio.sleep(0.1)
+
+    world.store.ledger.delete(node)
+    world.store.open.set()
+    await asyncio.sleep(10)
+
+    assert world.written == []
+    assert world.store.writes == []
+
+
+@pytest.mark.looptime
 async def test_a_node_that_is_gone_is_no_error_and_one_that_returns_is_told_again(world: World) -> None:
     world.publish(phase="Succeeded")
     await asyncio.sleep(0.1)
