@@ -1,7 +1,7 @@
 """Follows the running pulls byte by byte, and does nothing at all while none runs."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import structlog
 
@@ -12,6 +12,9 @@ from daemon.cri.progress import Progress, Sighting
 from daemon.engine.clock import Clock
 
 log = structlog.get_logger()
+
+_QUICK = 4 * 2**20
+"""Bytes. A layer below that is there before a rate means anything, and not worth a call of its own."""
 
 
 class Live:
@@ -34,8 +37,9 @@ class Live:
         self, ref: str, extras: ImageExtras, blobs: tuple[Blob, ...] | None, present: frozenset[str]
     ) -> None:
         """Follow the pull of *ref* from now on. *blobs* is None where its layers are not known."""
-        # With unknown layers, what is being fetched already must not be taken for this pull's.
-        ingests = await extras.ingests() if blobs is None else ()
+        # What lies there half-fetched already is neither this pull's, while its layers are not known, nor
+        # fetched at this pull's rate, when it goes on with it.
+        ingests = await extras.ingests() if _may_be_seen(blobs, present) else ()
         seen = Sighting(self._clock.monotonic(), ingests, present)
         self._running[ref] = progress.begin(blobs, seen)
         self._extras[ref] = extras
@@ -72,3 +76,7 @@ class Live:
                     seen = Sighting(self._clock.monotonic(), ingests, present, progress.claims(others))
                     self._running[ref] = progress.observe(self._running[ref], seen)
         self._on_change()
+
+
+def _may_be_seen(blobs: Iterable[Blob] | None, present: Collection[str]) -> bool:
+    return blobs is None or any(blob.size >= _QUICK for blob in blobs if blob.digest not in present)

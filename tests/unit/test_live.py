@@ -119,6 +119,31 @@ async def test_unknown_layers_are_those_that_nobody_else_fetches(
     assert [layer.digest for layer in following.live.running["a:1"].layers] == ["sha256:mine"]
 
 
+async def test_what_was_fetched_before_adds_nothing_to_the_rate(
+    following: Following, extras: FakeExtras
+) -> None:
+    size = 400_000_000
+    extras.fetching = (Ingest(ONE, size // 2, size),)
+
+    await following.live.begin("a:1", extras, (Blob(ONE, size),), NOTHING)
+    resumed = following.live.running["a:1"]
+    await asyncio.sleep(3 * INTERVAL)
+    stalled = following.live.running["a:1"]
+    extras.fetching = (Ingest(ONE, size // 2 + 1_000_000, size),)
+    await asyncio.sleep(INTERVAL)
+    moved = following.live.running["a:1"]
+
+    assert (resumed.done, resumed.percent, resumed.rate) == (size // 2, 50, 0.0)
+    assert (stalled.rate, stalled.seconds_left) == (0.0, None)
+    assert 0 < moved.rate <= 1_000_000 / INTERVAL
+
+
+async def test_small_layers_cost_no_call_before_the_pull(following: Following, extras: FakeExtras) -> None:
+    await following.live.begin("a:1", extras, (Blob(ONE, 400_000_000), Blob(TWO, 1000)), frozenset({ONE}))
+
+    assert extras.calls == []
+
+
 async def test_a_runtime_that_fails_is_asked_again(following: Following, extras: FakeExtras) -> None:
     await following.live.begin("a:1", extras, BLOBS, NOTHING)
     extras.broken = RuntimeDownError("Ingests", "UNAVAILABLE", "")
