@@ -201,6 +201,14 @@ class ImageStatus(Wire, frozen=True):
     tags: tuple[ImageTagStatus, ...] = ()
 
 
+class AgentStatus(Wire, frozen=True):
+    """Which agent speaks for the node."""
+
+    version: str = ""
+    public_key: str = ""
+    """Base64 of the X25519 key that secrets for this node are sealed with; empty without sealed secrets."""
+
+
 class NodeImageStatus(Wire, frozen=True, omit_defaults=False):
     """What the node says of its images; counts are tags."""
 
@@ -210,6 +218,10 @@ class NodeImageStatus(Wire, frozen=True, omit_defaults=False):
     pulling: int = 0
     waiting: int = 0
     image_statuses: Mapping[str, ImageStatus] = {}
+    agent: AgentStatus | None = None
+    """Ours, as are the next two."""
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
 
 
 class NodeImage(Wire, frozen=True):
