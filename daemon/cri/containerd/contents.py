@@ -10,10 +10,15 @@ from daemon.cri.containerd.calls import METADATA, TIMEOUT, ask
 from daemon.cri.containerd.manifests import LARGEST, Index, Manifest, ManifestError, parse
 from daemon.cri.containerd.v1 import content_pb2 as pb
 from daemon.cri.containerd.v1.content_grpc import ContentStub
-from daemon.cri.errors import NotFoundError
+from daemon.cri.errors import CallFailedError, NotFoundError
 from daemon.cri.extras import Ingest
 
 _DIGEST: Final = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?![0-9a-f])")
+_STILL_WRITTEN: Final = "directory not empty"
+"""What containerd answers to an abort that meets the end of the writer: ENOTEMPTY, see unlink(2)."""
+_CLOSED_IN: Final = 2.0
+"""Seconds for a writer to close whose pull has been cancelled."""
+_AGAIN_IN: Final = 0.02
 
 
 def digest_in(ref: str) -> str:
@@ -77,11 +82,20 @@ class ContentStore:
         return (await ask(self._channel, self._stub.ListStatuses, request)).statuses
 
     async def _abort(self, ref: str) -> None:
-        request = pb.AbortRequest(ref=ref)
-        try:
-            await ask(self._channel, self._stub.Abort, request)
-        except NotFoundError:
-            return  # It ended meanwhile.
+        """Drop one ingest, also while its last writer is closing, which puts files where we remove them."""
+        loop = asyncio.get_running_loop()
+        request, deadline = pb.AbortRequest(ref=ref), loop.time() + _CLOSED_IN
+        while True:
+            try:
+                await ask(self._channel, self._stub.Abort, request)
+            except NotFoundError:
+                return  # It ended meanwhile.
+            except CallFailedError as error:
+                if _STILL_WRITTEN not in error.text or loop.time() > deadline:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_AGAIN_IN)
 
     async def _has(self, digest: str) -> bool:
         try:
