@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from grpclib.config import Configuration
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from grpclib.protocol import H2Protocol
 from h2.exceptions import H2Error
 
 from daemon.cri.errors import CriError, RuntimeDownError, TimedOutError
@@ -42,12 +43,36 @@ _FAILURES: Final = (
 )
 
 
+class _Handler(grpclib.client.Handler):
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+
+    def close(self) -> None:
+        super().close()
+        self._on_lost()
+
+
+class _Wire(grpclib.client.Channel):
+    """grpclib's channel, telling of its end: else it is found out at the next call, much later at rest."""
+
+    def __init__(self, on_lost: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._on_lost = on_lost
+
+    def _protocol_factory(self) -> H2Protocol:
+        return H2Protocol(_Handler(self._on_lost), self._config, self._h2_config)
+
+
 class Channel:
     """Calls over one unix socket. Connects when first used, and again after the connection was lost."""
 
-    def __init__(self, path: str, *, observe: Observer | None = None) -> None:
+    def __init__(
+        self, path: str, *, observe: Observer | None = None, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """*on_lost* is called when the connection has ended, whether a call was under way or not."""
         self.path = path
         self._observe = observe
+        self._on_lost = on_lost
         self._wire: grpclib.client.Channel | None = None
 
     def stub(self, kind: Callable[[grpclib.client.Channel], Stub]) -> Stub:
@@ -59,7 +84,7 @@ class Channel:
         """Open the stream of one call; for stubs only."""
         if self._wire is None:  # Not in the constructor: it needs the running loop.
             windows = Configuration(http2_connection_window_size=_WINDOW, http2_stream_window_size=_WINDOW)
-            self._wire = grpclib.client.Channel(path=self.path, config=windows)
+            self._wire = _Wire(self._on_lost, path=self.path, config=windows)
         return self._wire.request(*args, **options)
 
     async def call(

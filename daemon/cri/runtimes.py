@@ -19,6 +19,9 @@ MakeExtras = Callable[[Channel, str, str], Awaitable[ImageExtras]]
 """Makes what CRI lacks from the channel, the runtime's name and its version. Raises CriError."""
 
 _UNKNOWN: Final = Version("", "", "")
+_NO_ANSWER: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_AS_LONG_AS_IT_TAKES: Final = frozenset({"PullImage", "StopContainer", "ExecSync"})
+"""Calls whose deadline says nothing about the runtime."""
 
 log = structlog.get_logger()
 
@@ -30,7 +33,7 @@ class Probing:
     interval: float = 30.0
     """Between two probes of a runtime that is ready, and two looks for further sockets."""
     first_retry: float = 0.2
-    last_retry: float = 10.0
+    last_retry: float = 2.0
     """Pauses while a runtime is not ready, or none is there: doubling from the first to the last."""
     timeout: float = 5.0
     """Of each call of a probe."""
@@ -41,7 +44,8 @@ class Runtime:
 
     def __init__(self, place: Candidate, observe: Observer | None = None) -> None:
         self.socket = str(place.path)
-        self.channel = Channel(self.socket, observe=observe)
+        self._observe = observe
+        self.channel = Channel(self.socket, observe=self._observed, on_lost=self.suspect)
         self.client = CriClient(self.channel)
         self.extras: ImageExtras = PhasesOnly()
         self.version: Version = _UNKNOWN
@@ -55,6 +59,16 @@ class Runtime:
     def name(self) -> str:
         """What stands before ``://`` in a pod's containerID. Empty until it was reached once."""
         return self.version.runtime_name
+
+    def suspect(self) -> None:
+        """Have it probed at once, if it is ready; else it is probed soon anyway."""
+        self.suspected.set()
+
+    def _observed(self, method: str, code: str, seconds: float) -> None:
+        if self._observe is not None:
+            self._observe(method, code, seconds)
+        if code in _NO_ANSWER and method not in _AS_LONG_AS_IT_TAKES:
+            self.suspect()
 
     def __repr__(self) -> str:
         return f"Runtime({self.socket}, {self.name or '?'}, {'ready' if self.ready else self.problem})"
@@ -107,7 +121,7 @@ class Runtimes:
 
     def suspect(self, runtime: Runtime) -> None:
         """Have *runtime* probed at once: a call to it failed as if it were down."""
-        runtime.suspected.set()
+        runtime.suspect()
 
     async def wait_ready(self) -> Runtime:
         """Wait until there is a default and return it. The caller bounds the wait."""
@@ -138,13 +152,16 @@ class Runtimes:
     async def _supervise(self, runtime: Runtime) -> None:
         failures = 0
         while True:
-            runtime.suspected.clear()
             before = (runtime.ready, runtime.version, runtime.problem)
             runtime.problem = await self._probe(runtime)
             runtime.ready = not runtime.problem
             self._announce(runtime, before)
+            runtime.suspected.clear()  # What was suspected until now has been looked into.
             failures = 0 if runtime.ready else failures + 1
-            await _set_within(runtime.suspected, self._pause(failures))
+            # Also when it is ready: one that cuts each connection is not to be asked without end.
+            await asyncio.sleep(self._pause(max(failures, 1)))
+            if runtime.ready:
+                await _set_within(runtime.suspected, self._pause(0))
 
     async def _probe(self, runtime: Runtime) -> str:
         """Ask *runtime* how it is. Returns why it is not ready, empty when it is."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,54 +11,11 @@ from grpclib.const import Status
 from daemon.cri.channel import Channel
 from daemon.cri.errors import RuntimeDownError
 from daemon.cri.extras import ImageExtras, PhasesOnly
-from daemon.cri.runtimes import Probing, Runtime, Runtimes
+from daemon.cri.runtimes import Runtimes
 from daemon.cri.sockets import Candidate
 from tests.fakes.holdings import FakeHoldings
 from tests.fakes.runtime import FakeRuntime, serving
-
-DEADLINE = 10.0
-PROBING = Probing(interval=60.0, first_retry=0.01, last_retry=0.05, timeout=0.3)
-NEVER = Probing(interval=3600.0, first_retry=3600.0, last_retry=3600.0, timeout=0.3)
-
-
-@dataclass
-class Watched:
-    """Runtimes under supervision, and what they told."""
-
-    runtimes: Runtimes = field(init=False)
-    changes: int = 0
-    made: list[tuple[str, str]] = field(default_factory=list)
-    """Name and version for which extras were made."""
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def changed(self) -> None:
-        self.changes += 1
-        self.moved.set()
-
-    async def until(self, reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while not reached():
-                self.moved.clear()
-                await self.moved.wait()
-
-    async def make_extras(self, channel: Channel, name: str, version: str) -> ImageExtras:
-        self.made.append((name, version))
-        return PhasesOnly()
-
-
-@contextlib.asynccontextmanager
-async def watching(*paths: Path, probing: Probing = PROBING) -> AsyncIterator[Watched]:
-    """Supervise runtimes at *paths* until the end of the block."""
-    places = [Candidate(path, "settings") for path in paths]
-    watched = Watched()
-    watched.runtimes = Runtimes(places, watched.make_extras, on_change=watched.changed, probing=probing)
-    task = asyncio.create_task(watched.runtimes.run())
-    try:
-        yield watched
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+from tests.functional.watched_runtimes import DEADLINE, PROBING, ready, watching
 
 
 @pytest.fixture
@@ -73,14 +29,9 @@ async def fake(path: Path) -> AsyncIterator[FakeRuntime]:
         yield started
 
 
-async def _ready(watched: Watched) -> Runtime:
-    async with asyncio.timeout(DEADLINE):
-        return await watched.runtimes.wait_ready()
-
-
 async def test_a_runtime_is_found_with_name_version_and_extras(fake: FakeRuntime, path: Path) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
 
     assert (runtime.name, runtime.version.runtime_version) == ("containerd", "2.3.7")
     assert runtime.socket == str(path)
@@ -96,14 +47,14 @@ async def test_without_a_runtime_nothing_is_ready_and_the_reason_is_told(path: P
 
 async def test_a_runtime_that_appears_later_is_found(path: Path) -> None:
     async with watching(path) as watched, serving(path):
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
 
     assert runtime.ready
 
 
 async def test_a_lost_runtime_is_not_ready_and_its_return_is_seen(fake: FakeRuntime, path: Path) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
         await fake.stop()
         watched.runtimes.suspect(runtime)
         await watched.until(lambda: not runtime.ready)
@@ -112,43 +63,16 @@ async def test_a_lost_runtime_is_not_ready_and_its_return_is_seen(fake: FakeRunt
         assert "UNAVAILABLE" in watched.runtimes.problem
 
         await fake.start()
-        returned = await _ready(watched)
+        returned = await ready(watched)
 
     assert returned is runtime
     assert watched.runtimes.problem == ""
     assert watched.changes == 3
 
 
-async def test_a_suspected_runtime_that_is_well_stays_ready(fake: FakeRuntime, path: Path) -> None:
-    async with watching(path) as watched:
-        runtime = await _ready(watched)
-        before = len(fake.calls)
-        probed = fake.hang("Status", times=1)
-
-        watched.runtimes.suspect(runtime)
-        async with asyncio.timeout(DEADLINE):
-            await probed.met.wait()
-        probed.released.set()
-
-    assert len(fake.calls) > before
-    assert runtime.ready
-    assert watched.changes == 1
-
-
-async def test_a_runtime_that_hangs_is_not_ready(fake: FakeRuntime, path: Path) -> None:
-    async with watching(path) as watched:
-        runtime = await _ready(watched)
-        fake.hang("Version")
-
-        watched.runtimes.suspect(runtime)
-        await watched.until(lambda: not runtime.ready)
-
-        assert "DEADLINE_EXCEEDED" in runtime.problem
-
-
 async def test_a_runtime_that_says_so_itself_is_not_ready(fake: FakeRuntime, path: Path) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
         fake.node.ready = False
 
         watched.runtimes.suspect(runtime)
@@ -159,7 +83,7 @@ async def test_a_runtime_that_says_so_itself_is_not_ready(fake: FakeRuntime, pat
 
 async def test_a_runtime_that_does_not_say_whether_it_is_ready_is_not(fake: FakeRuntime, path: Path) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
         fake.node.ready = None
 
         watched.runtimes.suspect(runtime)
@@ -173,7 +97,7 @@ async def test_a_socket_that_serves_no_cri_is_not_ready_but_others_are(tmp_path:
     async with serving(first) as broken, serving(second):
         broken.fail("Version", Status.UNIMPLEMENTED, "unknown service runtime.v1.RuntimeService")
         async with watching(first, second) as watched:
-            runtime = await _ready(watched)
+            runtime = await ready(watched)
 
             assert runtime.socket == str(second)
 
@@ -193,7 +117,7 @@ async def test_several_runtimes_are_kept_and_found_by_name(tmp_path: Path) -> No
 
 async def test_by_name_knows_a_runtime_that_is_down(fake: FakeRuntime, path: Path) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
         await fake.stop()
         watched.runtimes.suspect(runtime)
         await watched.until(lambda: not runtime.ready)
@@ -219,7 +143,7 @@ async def test_a_new_version_behind_the_same_socket_has_extras_of_its_own(
     fake: FakeRuntime, path: Path
 ) -> None:
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
         fake.node.version = "2.4.0"
 
         watched.runtimes.suspect(runtime)
@@ -251,19 +175,10 @@ async def test_extras_that_cannot_be_made_yet_are_made_later(fake: FakeRuntime, 
     assert failing < 0
 
 
-async def test_at_rest_a_ready_runtime_is_not_asked_again(fake: FakeRuntime, path: Path) -> None:
-    async with watching(path, probing=NEVER) as watched:
-        await _ready(watched)
-        handles = [task for task in asyncio.all_tasks() if task.get_name().startswith("runtime ")]
-
-        assert [name for name, _ in fake.calls] == ["Version", "Status"]
-        assert len(handles) == 1
-
-
 async def test_the_end_closes_connections_and_leaves_no_task(fake: FakeRuntime, path: Path) -> None:
     before = asyncio.all_tasks()
     async with watching(path) as watched:
-        runtime = await _ready(watched)
+        runtime = await ready(watched)
 
     assert asyncio.all_tasks() - before == set()
     assert runtime.channel._wire is None
