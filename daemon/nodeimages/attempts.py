@@ -21,7 +21,7 @@ from daemon.nodeimages.access import Access
 from daemon.nodeimages.live import Live
 from daemon.nodeimages.measuring import Measured, Measuring
 from daemon.nodeimages.plans import UNCOUNTED, Attempt, Failure, Stage, Wanted
-from daemon.nodeimages.pulling import PullAttemptError, failure_of, pull
+from daemon.nodeimages.pulling import PullAttemptError, failure_of_question, pull
 
 log = structlog.get_logger()
 
@@ -187,7 +187,7 @@ class Attempts:
         try:
             record.measured = await self._tools.measuring.look(record.wanted, runtime)
         except CriError as error:
-            self._fail(record, failure_of(error))
+            self._fail(record, failure_of_question(error))
             self._report_down(error, runtime)
         else:
             if record.measured.facts.image_id:
@@ -209,7 +209,8 @@ class Attempts:
             metrics.pull_seconds.observe(self._tools.clock.monotonic() - begun)
             self._on_pulled(wanted.ref)
         except (PullAttemptError, CriError) as error:
-            self._fail(record, error.failure if isinstance(error, PullAttemptError) else failure_of(error))
+            told = error.failure if isinstance(error, PullAttemptError) else failure_of_question(error)
+            self._fail(record, told)
             self._report_down(error.__cause__ or error, runtime)
             await self._release_spoilt(record, runtime)
         except asyncio.CancelledError:

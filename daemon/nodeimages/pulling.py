@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 from daemon import names
 from daemon.cri.errors import (
     CriError,
     DeniedError,
     ImageNotFoundError,
+    RuntimeDownError,
     TimedOutError,
     UnauthorizedError,
 )
@@ -111,3 +113,11 @@ _REMEDIES = dict(_remedies(CriError)) | {
 def failure_of(error: CriError) -> Failure:
     """The error in the planner's terms."""
     return Failure(error.reason, error.text or str(error), error.remedy, final=error.reason in _FINAL)
+
+
+def failure_of_question(error: CriError) -> Failure:
+    """The same for a call that only asks: a runtime that does not answer it is down, and uses up no retry."""
+    failure = failure_of(error)
+    if isinstance(error, TimedOutError):
+        return replace(failure, reason=RuntimeDownError.reason, remedy=RuntimeDownError.remedy)
+    return failure
