@@ -117,6 +117,14 @@ class Config:
             extra={"allowed": "a path, or nothing for none"},
         ),
     ] = "/run/inplaced/inplaced.sock"
+    allowed_uids: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=2**32 - 1)], ...],
+        Meta(
+            description="Users that may use that socket, beside root and the agent's own: "
+            "they have any image pulled, with the node's credentials.",
+            extra={"allowed": "user ids, separated by commas"},
+        ),
+    ] = ()
     shutdown_grace: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds to finish work after SIGTERM.")
     ] = 10.0

@@ -120,7 +120,7 @@ class Setting:
             return ""
         if isinstance(value, Mapping):
             return ",".join(f"{key}={item}" for key, item in value.items())
-        return ",".join(value) if isinstance(value, tuple) else str(value)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def settings_of(kind: type["DataclassInstance"]) -> tuple[Setting, ...]:

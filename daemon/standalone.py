@@ -113,6 +113,7 @@ class Standalone:
                 Asking(self._jobs, self._secrets),
                 address=self._config.listen,
                 socket_path=self._config.socket or None,
+                allowed_uids=self._config.allowed_uids,
             )
             await opened.enter_async_context(server)
             self._watch()

@@ -1,5 +1,6 @@
 """The standalone process as systemd and a person see it, where no runtime answers."""
 
+import asyncio
 import http.client
 import os
 import signal
@@ -10,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.functional.other_users import NOBODY, as_root, ask_as, open_directory
+
+__all__ = ["open_directory"]
 
 TIMEOUT = 30.0
 
@@ -135,6 +140,32 @@ def test_a_state_that_cannot_be_used_ends_it_with_1_and_one_line(manager: Manage
     assert process.returncode == 1
     assert error.splitlines()[-1].startswith("inplaced standalone: ")
     assert "Traceback" not in error
+
+
+@as_root
+async def test_the_socket_is_open_to_the_users_that_are_allowed_and_to_no_other(
+    manager: Manager, open_directory: Path
+) -> None:
+    path = open_directory / "agent.sock"
+    manager.start("--allowed-uids", f"{NOBODY},1", INPLACED_SOCKET=str(path))
+    await asyncio.to_thread(manager.hear)
+
+    allowed, other = await ask_as(NOBODY, path), await ask_as(NOBODY - 1, path)
+
+    assert allowed.startswith("HTTP/1.0 200 ")
+    assert other.startswith("HTTP/1.0 403 ")
+    assert f"user id {NOBODY - 1} may not talk to the agent" in other
+
+
+@as_root
+async def test_by_default_no_other_user_opens_the_socket(manager: Manager, open_directory: Path) -> None:
+    path = open_directory / "agent.sock"
+    manager.start(INPLACED_SOCKET=str(path))
+    await asyncio.to_thread(manager.hear)
+
+    answer = await ask_as(NOBODY, path)
+
+    assert answer == "PermissionError\n"
 
 
 def test_a_second_process_of_the_same_state_is_refused(manager: Manager) -> None:

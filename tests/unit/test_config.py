@@ -45,6 +45,7 @@ KINDS = [
         {},
     ),
     ("runtime", ("/f,/g", "/e", "[/y, /z]"), (("/f", "/g"), ("/e",), ("/y", "/z")), ()),
+    ("allowed_uids", ("1000,0", "1", "[2, 3]"), ((1000, 0), (1,), (2, 3)), ()),
     ("host_root", ("/f", "/e", "/y"), (Path("/f"), Path("/e"), Path("/y")), Path("/")),
     ("pull_workers", ("3", "4", "5"), (3, 4, 5), 2),
     ("pull_backoff", ("0.5", "2", "3.5"), (0.5, 2.0, 3.5), 1.0),
@@ -121,6 +122,9 @@ WRONG = [
     ("node_labels", "a=1,a=2"),
     ("runtime", "relative.sock"),
     ("runtime", "tcp://1.2.3.4:5"),
+    ("allowed_uids", "-1"),
+    ("allowed_uids", "4294967295"),  # which chown(2) takes for "no change"
+    ("allowed_uids", "1000,web"),
     ("host_root", ""),
     ("state", ""),
     ("state", "line\nbreak"),
