@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-import yaml
 
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.store.documents import Node, documents
+from daemon.store.emitting import emitted
 
 Stored = ImagePullJob | ImageListPullJob | NodeImage | Secret
 T = TypeVar("T", bound=Stored)
@@ -124,8 +124,7 @@ def encoded(record: Record) -> bytes:
     whole = head | msgspec.to_builtins(record.obj)
     if record.origin is not None:
         whole[ORIGIN] = msgspec.to_builtins(record.origin)
-    text: str = yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=-1)
-    return text.encode()
+    return emitted(whole).encode()
 
 
 def decoded(data: bytes) -> Record:
