@@ -1,0 +1,65 @@
+"""The kinds that we read and write: where the API server has them, and which of our structs they become."""
+
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from daemon import names
+from daemon.engine.objects import ApiObject
+from daemon.objects.events import Event
+from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
+from daemon.objects.leases import Lease
+from daemon.objects.meta import Key
+from daemon.objects.nodes import Node
+from daemon.objects.pods import Pod
+
+T = TypeVar("T", bound=ApiObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[T]):
+    """One kind as one version of an API serves it."""
+
+    type: type[T]
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+    confidential: bool = False
+    """What the server says of an object may quote the object: it is never repeated."""
+
+    @property
+    def kind(self) -> str:
+        """The kind as it stands in manifests."""
+        return self.type.__name__
+
+    @property
+    def api_version(self) -> str:
+        """Group and version as they stand in manifests."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def served_as(self, version: str) -> "Resource[T]":
+        """The same kind in another version."""
+        return replace(self, version=version)
+
+    def collection(self, namespace: str = "") -> str:
+        """The path of all objects, or of those in one namespace."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        inside = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return f"{root}{inside}/{self.plural}"
+
+    def path(self, key: Key, subresource: str = "") -> str:
+        """The path of one object."""
+        end = f"/{subresource}" if subresource else ""
+        return f"{self.collection(key.namespace)}/{key.name}{end}"
+
+
+_KRUISE = (names.KRUISE_GROUP, names.KRUISE_VERSIONS[0])
+
+IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
+IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
+NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
+NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
+PODS = Resource(Pod, "", "v1", "pods")
+SECRETS = Resource(Secret, "", "v1", "secrets", confidential=True)
+LEASES = Resource(Lease, "coordination.k8s.io", "v1", "leases")
+EVENTS = Resource(Event, "events.k8s.io", "v1", "events")
