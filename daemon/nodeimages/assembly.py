@@ -20,7 +20,7 @@ from daemon.nodeimages.pins import Pins
 from daemon.nodeimages.plugins import CredentialPlugins, load_plugins
 from daemon.nodeimages.reconciler import Limits, Node, NodeImages
 from daemon.nodeimages.registry import RegistryClient
-from daemon.nodeimages.reports import Reports
+from daemon.nodeimages.reports import Manner, Pace, Reports
 from daemon.nodeimages.views import Known, pull_views
 from daemon.objects.images import NodeImage
 
@@ -36,6 +36,8 @@ class Surroundings:
     session: aiohttp.ClientSession
     metrics: Metrics
     clock: Clock
+    manner: Manner | None = None
+    """How the node reports, where that is not told by the settings alone."""
 
 
 def plugins_of(config: Config, environ: Mapping[str, str], clock: Clock) -> CredentialPlugins | None:
@@ -70,9 +72,8 @@ class NodeHalf:
         self.images = NodeImages(config.node_name, around.metrics)
         self.live = Live(around.clock, interval=config.progress_interval, on_change=on_change)
         self.pins = Pins(around.metrics, self.images.wake)
-        self.reports = Reports(
-            around.node_images, around.metrics, around.clock, interval=config.status_interval
-        )
+        manner = around.manner or Manner(pace=Pace(interval=config.status_interval))
+        self.reports = Reports(around.node_images, around.metrics, around.clock, manner)
         tools = Tools(
             access=access,
             measuring=measuring_of(config, access, around.session),

@@ -105,9 +105,17 @@ class NodeImages:
         self.controller.queue.add(self.key)
 
     def _on_object(self, key: Key) -> None:
-        stored = self._node.node_images.get(key) if self._node is not None and key == self.key else None
-        if key == self.key and (stored is None or stored.spec is not self._spec):
-            self.wake()  # what we said ourselves, in the status, is no news
+        if self._node is None or key != self.key:
+            return
+        stored = self._node.node_images.get(key)
+        if stored is None or self._is_news(self._node, stored):
+            self.wake()
+
+    def _is_news(self, node: Node, stored: NodeImage) -> bool:
+        """Whether it tells more than what we said ourselves, in the status."""
+        if stored.spec is self._spec:
+            return False
+        return stored.spec != self._spec or not node.reports.wrote(stored)
 
     async def reconcile(self, key: Key) -> float | None:
         """Make a plan for the node and start what it says."""
@@ -121,7 +129,7 @@ class NodeImages:
         made = plan(seen)
         for action in made.actions:
             self._apply(node, action)
-        self._publish(node, wanted, made)
+        self._publish(node, wanted, made, stored.metadata.generation if stored is not None else 0)
         return self._wake_in(node, made)
 
     async def _observe(
@@ -190,12 +198,12 @@ class NodeImages:
             case _:
                 assert_never(action)
 
-    def _publish(self, node: Node, wanted: list[Wanted], made: Plan) -> None:
+    def _publish(self, node: Node, wanted: list[Wanted], made: Plan, generation: int) -> None:
         self.report, self.held = dict(made.report), dict(made.held)
         phases = [status.phase for status in self.report.values()]
         node.metrics.pulls_waiting.set(phases.count("Waiting"))
         node.metrics.pulls_running.set(phases.count("Pulling"))
-        node.reports.publish(self.key, wanted, self.report)
+        node.reports.publish(self.key, wanted, self.report, generation)
         self._listener()
 
     def _wake_in(self, node: Node, made: Plan) -> float | None:

@@ -1,7 +1,8 @@
-"""Writes NodeImage status: at once when something happened, at a bounded rate when only bytes moved."""
+"""Writes NodeImage status: ends soon, and all else at a bounded rate, so that much is told in few writes."""
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -10,73 +11,118 @@ from daemon.engine.objects import NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
 from daemon.nodeimages.plans import Wanted
-from daemon.objects.images import ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
+from daemon.nodeimages.statuses import News, described, news, status_of
+from daemon.objects.images import AgentStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
+
+_TICK = 0.001
+"""Timers may ring early by less than this, in seconds."""
+OnTold = Callable[[NodeImage, NodeImageStatus], None]
+"""Called with the object as it was stored, and the status that it had before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long news waits for other news, in seconds. The last end never waits."""
+
+    interval: float
+    """Least time between two writes that tell progress only."""
+    between: float = 0.0
+    """Least time before a write that tells no end."""
+    settle: float = 0.0
+    """How long a beginning waits: a short pull is told once, by its end."""
+    gather: float = 0.0
+    """How long an end waits for the next one, while others go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a process reports."""
+
+    pace: Pace
+    agent: AgentStatus | None = None
+    """Who speaks; None where no cluster asks: then there are no conditions either."""
+    on_told: OnTold = lambda _stored, _before: None
 
 
 class Reports:
     """The latest report of the node, and its writer. While one write runs, later ones merge."""
 
     def __init__(
-        self, node_images: Objects[NodeImage], metrics: Metrics, clock: Clock, *, interval: float
+        self, node_images: Objects[NodeImage], metrics: Metrics, clock: Clock, manner: Manner
     ) -> None:
         self.controller: Controller[Key] = Controller("reports", self._write, metrics)
         self._node_images = node_images
         self._clock = clock
-        self._interval = interval
+        self._manner = manner
         self._latest: dict[Key, NodeImageStatus] = {}
-        self._written_at = float("-inf")
+        self._sent: dict[Key, tuple[NodeImageStatus, NodeImageStatus]] = {}
+        """What was written last, and what the store made of it: it may know less fields than we do."""
+        self._due = inf
+        self._written_at = -inf
 
-    def publish(self, key: Key, wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus]) -> None:
-        """Have the status of the wanted images written soon."""
-        status = self._latest[key] = status_of(wanted, report)
+    def publish(
+        self, key: Key, wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus], generation: int = 0
+    ) -> None:
+        """Have the status of the wanted images written soon; *generation* is that of the spec behind it."""
+        status = status_of(wanted, report)
         stored = self._node_images.get(key)
-        if stored is not None and stored.status != status:  # also when somebody made the object anew
-            self.controller.queue.add(key)
+        agent = self._manner.agent
+        if agent is not None:
+            told = self.told(stored) if stored is not None else NodeImageStatus()
+            now = self._clock.now()
+            status = described(status, told, agent=agent, generation=generation, now=now)
+        self._latest[key] = status
+        if stored is not None:
+            self._schedule(key, stored, status)
+
+    def told(self, stored: NodeImage) -> NodeImageStatus:
+        """What has been said in the object: as we said it, where the store keeps but a part of that."""
+        return self._sent[stored.metadata.key][0] if self.wrote(stored) else stored.status
+
+    def wrote(self, stored: NodeImage) -> bool:
+        """Whether the object's status is what this process wrote last."""
+        sent = self._sent.get(stored.metadata.key)
+        return sent is not None and stored.status == sent[1]
+
+    def _schedule(self, key: Key, stored: NodeImage, status: NodeImageStatus) -> None:
+        found = news(self.told(stored), status)  # also when somebody made the object anew
+        if found is News.NONE:
+            return
+        self._due = min(self._due, self._date(found))
+        self.controller.queue.add_after(key, max(self._due - self._clock.monotonic(), 0.0))
+
+    def _date(self, found: News) -> float:
+        pace, now = self._manner.pace, self._clock.monotonic()
+        match found:
+            case News.LAST_END:
+                return now
+            case News.END:
+                return now + pace.gather
+            case News.CHANGE:
+                return max(now + pace.settle, self._written_at + pace.between)
+            case _:
+                return self._written_at + pace.interval
 
     async def _write(self, key: Key) -> float | None:
         stored = self._node_images.get(key)
         status = self._latest.get(key)
-        if stored is None or status is None or stored.status == status:
+        if stored is None or status is None or self.told(stored) == status:
             return None
-        since = self._clock.monotonic() - self._written_at
-        if since < self._interval and _without_progress(stored.status) == _without_progress(status):
-            return self._interval - since
+        wait = self._due - self._clock.monotonic()
+        if _TICK < wait < inf:
+            return wait
+        before = self.told(stored)
         # Our status is ours alone, whatever happens to the spec meanwhile: no resourceVersion.
         metadata = msgspec.structs.replace(stored.metadata, resource_version="")
         try:
-            await self._node_images.replace_status(
+            answer = await self._node_images.replace_status(
                 msgspec.structs.replace(stored, metadata=metadata, status=status)
             )
         except NotFoundError:
             return None
-        self._written_at = self._clock.monotonic()
+        self._sent[key] = status, answer.status
+        self._written_at, self._due = self._clock.monotonic(), inf
+        self._manner.on_told(answer, before)
+        self._schedule(key, answer, self._latest[key])
         return None
-
-
-def status_of(wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus]) -> NodeImageStatus:
-    """The node's status in the wire format: counts of tags, and one entry a tag, in stable order."""
-    told = [(item.name, report[item.ref]) for item in wanted if item.ref in report]
-    told.sort(key=lambda pair: (pair[0], pair[1].tag))
-    phases = [status.phase for _, status in told]
-    return NodeImageStatus(
-        desired=len(told),
-        succeeded=phases.count("Succeeded"),
-        failed=phases.count("Failed"),
-        pulling=phases.count("Pulling"),
-        waiting=phases.count("Waiting"),
-        image_statuses={
-            name: ImageStatus(tags=tuple(status for _, status in group))
-            for name, group in groupby(told, key=lambda pair: pair[0])
-        },
-    )
-
-
-def _without_progress(status: NodeImageStatus) -> NodeImageStatus:
-    return msgspec.structs.replace(
-        status,
-        image_statuses={
-            name: ImageStatus(tags=tuple(msgspec.structs.replace(tag, progress=0) for tag in image.tags))
-            for name, image in status.image_statuses.items()
-        },
-    )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from daemon.engine.objects import ConflictError
 from daemon.metrics import Metrics
 from daemon.nodeimages.plans import Wanted
-from daemon.nodeimages.reports import Reports, status_of
+from daemon.nodeimages.reports import Manner, Pace, Reports
+from daemon.nodeimages.statuses import status_of
 from daemon.objects.images import ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.store.records import Stored
@@ -101,7 +102,7 @@ async def world() -> AsyncIterator[World]:
     store = MemoryStore(LoopClock())
     nodes = store.objects(NodeImage)
     await nodes.create(NodeImage(metadata=ObjectMeta(name="n1")))
-    reports = Reports(nodes, Metrics(), LoopClock(), interval=INTERVAL)
+    reports = Reports(nodes, Metrics(), LoopClock(), Manner(pace=Pace(interval=INTERVAL)))
     task = asyncio.create_task(reports.controller.run())
     yield World(reports, store)
     task.cancel()
