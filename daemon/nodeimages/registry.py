@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from daemon.cri.manifests import Platform
 from daemon.nodeimages.credentials import Credential
 from daemon.nodeimages.hosts import Endpoint, HostsConfig, HostsError
-from daemon.nodeimages.manifests import Platform, host_platform
+from daemon.nodeimages.platforms import host_platform
 from daemon.nodeimages.registry_errors import (
     GarbageError,
     NotFoundError,

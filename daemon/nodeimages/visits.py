@@ -11,11 +11,12 @@ from yarl import URL
 
 from daemon import names
 from daemon.cri.extras import Blob
+from daemon.cri.manifests import MEDIA_TYPES, Index, Manifest, ManifestError, Platform, digest_of, parse
 from daemon.nodeimages.challenges import Challenge, parse_challenges, preferred
 from daemon.nodeimages.credentials import Credential
 from daemon.nodeimages.exchanges import Reply, Request, exchange
 from daemon.nodeimages.hosts import Endpoint
-from daemon.nodeimages.manifests import MEDIA_TYPES, Manifest, Platform, choose, decode, digest_of
+from daemon.nodeimages.platforms import choose
 from daemon.nodeimages.registry_errors import (
     GarbageError,
     NotFoundError,
@@ -65,7 +66,7 @@ class Visit:
         body, authorization = await self._enter(reference, credentials)
         for _ in range(_NESTING):
             digest = _verified(body, reference)
-            document = decode(body)
+            document = _document(body)
             if isinstance(document, Manifest):
                 return ImageSize(digest, document.config, document.layers)
             reference = choose(document, platform).digest
@@ -162,6 +163,13 @@ class Visit:
     def _trusts(self, realm: URL) -> bool:
         """Tell whether the host's TLS settings hold for its token server: no other host goes unverified."""
         return not self._endpoint.tls.skip_verify or realm.raw_host == URL(self._endpoint.url).raw_host
+
+
+def _document(body: bytes) -> Manifest | Index:
+    try:
+        return parse(body)
+    except ManifestError as error:
+        raise GarbageError(str(error)) from error
 
 
 def _checked(reply: Reply, place: str) -> bytes:

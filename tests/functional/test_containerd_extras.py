@@ -12,9 +12,9 @@ from daemon import names
 from daemon.cri.channel import Channel
 from daemon.cri.containerd.extras import connect_extras
 from daemon.cri.containerd.leases import lease_id
-from daemon.cri.containerd.manifests import chain_id
 from daemon.cri.errors import CallFailedError, RuntimeDownError
 from daemon.cri.extras import Capabilities, ImageExtras, Ingest
+from daemon.cri.manifests import chain_id
 from daemon.cri.v1 import runtime_pb2 as pb
 from tests.fakes.containerd import Served, serving_containerd
 from tests.fakes.holdings import digest_of

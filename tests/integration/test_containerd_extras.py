@@ -17,9 +17,9 @@ from daemon.cri.containerd.contents import ContentStore
 from daemon.cri.containerd.extras import connect_extras
 from daemon.cri.containerd.holdings import holdings, snapshotter_of
 from daemon.cri.containerd.leases import LeasePins
-from daemon.cri.containerd.manifests import chain_id
 from daemon.cri.errors import UnsupportedError
 from daemon.cri.extras import Blob, Capabilities, ImageExtras
+from daemon.cri.manifests import chain_id
 from daemon.cri.progress import Progress, Sighting
 from tests.testbed.containerd import Containerd, Flavour
 from tests.testbed.faults import hold, throttle

@@ -7,11 +7,11 @@ from typing import Final
 
 from daemon.cri.channel import Channel
 from daemon.cri.containerd.calls import METADATA, TIMEOUT, ask
-from daemon.cri.containerd.manifests import LARGEST, Index, Manifest, ManifestError, parse
 from daemon.cri.containerd.v1 import content_pb2 as pb
 from daemon.cri.containerd.v1.content_grpc import ContentStub
 from daemon.cri.errors import CallFailedError, NotFoundError
 from daemon.cri.extras import Ingest
+from daemon.cri.manifests import LARGEST, Index, Manifest, ManifestError, parse
 
 _DIGEST: Final = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?![0-9a-f])")
 _STILL_WRITTEN: Final = "directory not empty"

@@ -5,8 +5,8 @@ from typing import Final
 
 from daemon.cri.containerd.contents import ContentStore
 from daemon.cri.containerd.leases import Resource, content, snapshot
-from daemon.cri.containerd.manifests import Index, Manifest, ManifestError, chain_id, diff_ids
 from daemon.cri.errors import NotFoundError
+from daemon.cri.manifests import Index, Manifest, ManifestError, chain_id, diff_ids
 from daemon.cri.types import FsUsage
 
 _DEEPEST: Final = 3
@@ -57,7 +57,7 @@ async def _manifest(
 async def _manifest_in(
     store: ContentStore, digest: str, index: Index, image_id: str, depth: int
 ) -> tuple[tuple[str, ...], Manifest] | None:
-    for child in index.manifests:
+    for _, child in index.manifests:
         if found := await _manifest(store, child.digest, image_id, depth - 1):
             return (digest, *found[0]), found[1]
     return None
