@@ -35,6 +35,10 @@ class AlreadyExistsError(ObjectsError):
     """An object of that name is there already."""
 
 
+class InvalidError(ObjectsError):
+    """The object cannot be stored as it is; the message says why. Retrying is useless until it differs."""
+
+
 class Objects(Protocol[T]):
     """The objects of one kind: a cache read without waiting, writes that answer what was stored.
 

@@ -18,7 +18,13 @@ from typing import ClassVar
 
 import msgspec
 
-from daemon.engine.objects import AlreadyExistsError, ConflictError, NotFoundError, ObjectsError
+from daemon.engine.objects import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    ObjectsError,
+)
 from daemon.redaction import redacted
 
 
@@ -126,7 +132,7 @@ class ExpiredError(ApiError):
     remedy = "normal: the objects are listed again"
 
 
-class RefusedError(ApiError):
+class RefusedError(ApiError, InvalidError):
     """The object or the patch is not valid. Do not retry."""
 
     remedy = "mend the fields that the message names"

@@ -16,6 +16,7 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import (
     AlreadyExistsError,
     ConflictError,
+    InvalidError,
     Listener,
     NotFoundError,
     ObjectsError,
@@ -37,7 +38,7 @@ from daemon.store.records import (
 T = TypeVar("T", bound=Stored)
 
 
-class InvalidObjectError(ObjectsError):
+class InvalidObjectError(InvalidError):
     """The object's own names are wrong; the message says which. Do not retry."""
 
 
