@@ -32,10 +32,6 @@ class Config:
             "a DNS name in lower case, at most 253 characters",
         ),
     ] = "localhost"
-    node_labels: Annotated[
-        Mapping[str, str],
-        Meta(description="Labels of this node that selectors are matched against: a=b,c=d."),
-    ] = dataclasses.field(default_factory=dict)
     runtime: Annotated[
         tuple[Annotated[str, Meta(pattern="^(unix://)?/")], ...],
         Meta(
@@ -55,12 +51,6 @@ class Config:
         bool,
         Meta(description="Read an image's size from its registry before pulling: one more manifest request."),
     ] = True
-    default_ttl_seconds: Annotated[
-        int,
-        Meta(
-            ge=0, le=_INT32, description="Seconds that an ended request without a TTL keeps its image pinned."
-        ),
-    ] = 300
     space_retry: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds between two looks at a full disk.")
     ] = 10.0
@@ -151,3 +141,50 @@ class StandaloneConfig(Config):
         Path, Meta(description="Directory of job and Secret manifests (YAML or JSON), watched.")
     ]
     state: Annotated[Path, Meta(description="Directory in which status is kept.")] = Path("/var/lib/inplaced")
+    node_labels: Annotated[
+        Mapping[str, str],
+        Meta(description="Labels of this node that selectors are matched against: a=b,c=d."),
+    ] = dataclasses.field(default_factory=dict)
+    default_ttl_seconds: Annotated[
+        int,
+        Meta(
+            ge=0, le=_INT32, description="Seconds that an ended request without a TTL keeps its image pinned."
+        ),
+    ] = 300
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig(Config):
+    """Settings of ``inplaced agent``."""
+
+    node_name: Annotated[
+        str,
+        _matching(
+            "Name of this node.",
+            r"^(?=.{1,253}$)[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            "a DNS name in lower case, at most 253 characters",
+        ),
+    ]
+    kubeconfig: Annotated[
+        Path | None, Meta(description="How the API server is reached; nothing: with the pod's own account.")
+    ] = None
+    namespace: Annotated[
+        str,
+        _matching(
+            "Namespace of the release: the agent's Lease is in it.",
+            r"^(?=.{1,50}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "a DNS label of at most 50 characters",
+        ),
+    ] = "inplaced"
+    heartbeat_interval: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=20,
+            description="Seconds between two signs of life in the Lease, which lapses after 2.5 of them.",
+        ),
+    ] = 20.0
+    state: Annotated[
+        Path | None,
+        Meta(description="Directory in which the key for sealed secrets is kept; nothing: in memory only."),
+    ] = None

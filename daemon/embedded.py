@@ -1,6 +1,5 @@
 """What can be seen of a standalone process, and asked of it."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from daemon import __version__
 from daemon.config import StandaloneConfig
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
 from daemon.debug.views import NodeView, ProblemView
+from daemon.engine.changes import Changes
 from daemon.engine.clock import Clock
 from daemon.engine.objects import Objects
 from daemon.metrics import Metrics
@@ -21,26 +21,6 @@ from daemon.pulljobs.views import job_views
 from daemon.settings import shown
 from daemon.store.directory import DirectoryStore
 from daemon.store.problems import Problem
-
-
-class Changes:
-    """A number that grows with each change, and a way to wait for it."""
-
-    def __init__(self) -> None:
-        self._number = 1
-        self._next = asyncio.Event()
-
-    def announce(self) -> None:
-        """Something that can be seen has changed."""
-        self._number += 1
-        self._next.set()
-        self._next = asyncio.Event()
-
-    async def after(self, seen: int) -> int:
-        """Wait until the number is above *seen*, and return it."""
-        while self._number <= seen:
-            await self._next.wait()
-        return self._number
 
 
 class Overview:

@@ -27,7 +27,8 @@ from daemon.nodeimages.assembly import NodeHalf, Surroundings, plugins_of
 from daemon.nodeimages.plugins import PluginError
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret, SecretReference
 from daemon.objects.meta import Key
-from daemon.pulljobs.reconciler import ImageLists, JobObjects, PullJobs
+from daemon.pulljobs.list_reconciler import ImageLists
+from daemon.pulljobs.reconciler import JobObjects, PullJobs
 from daemon.settings import ConfigError, load
 from daemon.store.directory import DirectoryStore
 from daemon.store.files import StateDirectoryError
@@ -93,7 +94,7 @@ class Standalone:
         if self._overview is not None:
             self._overview.changes.announce()
 
-    def _find_secret(self, reference: SecretReference) -> Secret | None:
+    async def _find_secret(self, reference: SecretReference) -> Secret | None:
         return self._secrets.get(Key(reference.namespace, reference.name))
 
     async def run(self) -> None:
@@ -147,6 +148,7 @@ class Standalone:
     async def _work(self, node: NodeHalf, stop: asyncio.Event) -> None:
         controllers = [
             self._pull_jobs.controller,
+            self._pull_jobs.specs.controller,
             self._lists.controller,
             node.images.controller,
             node.reports.controller,

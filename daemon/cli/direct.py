@@ -32,6 +32,7 @@ from daemon.names import PROGRAM
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings, plugins_of
 from daemon.nodeimages.plugins import CredentialPlugins, PluginError
+from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse
 from daemon.pulljobs.requests import secret_of
 from daemon.settings import ConfigError, load
@@ -97,9 +98,11 @@ class _Direct:
             metrics=self._metrics,
             clock=self._clock,
         )
-        access = Access(
-            lambda _reference: secret, docker_config=self._config.docker_config, plugins=self._plugins()
-        )
+
+        async def find_secret(_reference: SecretReference) -> Secret | None:
+            return secret
+
+        access = Access(find_secret, docker_config=self._config.docker_config, plugins=self._plugins())
         return NodeHalf(self._config, around, access, self._changed.set)
 
     def _plugins(self) -> CredentialPlugins | None:

@@ -1,7 +1,7 @@
 """Every credential that serves a pull, in the order in which they are tried."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -22,7 +22,8 @@ from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse
 
 log = structlog.get_logger()
-FindSecret = Callable[[SecretReference], Secret | None]
+FindSecret = Callable[[SecretReference], Awaitable[Secret | None]]
+"""Finds a Secret; it may wait a while for one that is on its way. Raises nothing."""
 
 
 class Access:
@@ -41,7 +42,7 @@ class Access:
     async def credentials(self, wanted: Wanted) -> Sequence[Credential]:
         """All that match. What cannot be read is logged and left out: another may serve."""
         ref = parse(wanted.ref)
-        configs = [*self._configs(wanted.secrets), *await self._node_config()]
+        configs = [*await self._configs(wanted.secrets), *await self._node_config()]
         found = list(Keyring(configs).lookup(ref))
         if self._plugins is not None:
             try:
@@ -50,16 +51,18 @@ class Access:
                 log.warning("credential provider failed", image=wanted.ref, error=str(error))
         return list(dict.fromkeys(found))
 
-    def _configs(self, references: Iterable[SecretReference]) -> Iterator[DockerConfig]:
+    async def _configs(self, references: Iterable[SecretReference]) -> list[DockerConfig]:
+        found: list[DockerConfig] = []
         for reference in references:
-            secret = self._find_secret(reference)
+            secret = await self._find_secret(reference)
             if secret is None:
                 log.warning("pull secret not found", secret=f"{reference.namespace}/{reference.name}")
                 continue
             try:
-                yield config_of_secret(secret)
+                found.append(config_of_secret(secret))
             except CredentialError as error:
                 log.warning("pull secret unusable", error=str(error))
+        return found
 
     async def _node_config(self) -> list[DockerConfig]:
         """The node's docker config, read anew each time: the file is small, and tokens in it rotate."""

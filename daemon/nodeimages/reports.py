@@ -18,7 +18,7 @@ from daemon.objects.meta import Key
 _TICK = 0.001
 """Timers may ring early by less than this, in seconds."""
 OnTold = Callable[[NodeImage, NodeImageStatus], None]
-"""Called with the object as it was stored, and the status that it had before."""
+"""Called with the object as it was written, and the status that it had before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,6 @@ class Reports:
             return None
         self._sent[key] = status, answer.status
         self._written_at, self._due = self._clock.monotonic(), inf
-        self._manner.on_told(answer, before)
+        self._manner.on_told(msgspec.structs.replace(answer, status=status), before)
         self._schedule(key, answer, self._latest[key])
         return None
