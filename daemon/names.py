@@ -37,3 +37,8 @@ SEALED_TYPE: Final = f"{PREFIX}sealed"
 """Type of those Secrets."""
 KRUISE_SECRETS_NAMESPACE: Final = "kruise-daemon-config"
 """Where OpenKruise's manager copies pull secrets to: references to it are read there, as they are."""
+
+
+def lease_name(node: str) -> str:
+    """The Lease in the release's namespace in which that node's agent gives signs of life."""
+    return f"{PROGRAM}-{node}"
