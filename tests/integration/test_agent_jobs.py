@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.looking import MB, conditions, fetched, is_pulling, state
+from tests.integration.looking import MB, asked, conditions, fetched, is_pulling, state
 from tests.testbed.agent import Agent, pull_job
 from tests.testbed.containerd import Containerd
 from tests.testbed.faults import hold, throttle
@@ -107,6 +107,60 @@ async def test_a_list_tells_which_of_its_images_failed(
     assert [failed["name"] for failed in status["failedImageStatuses"]] == [missing]
     assert "not found" in status["failedImageStatuses"][0]["message"]
     assert all([await witness.image(image.ref) for image in images])
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"names": ["elsewhere", "here"]},
+        {"matchLabels": {"pool": "gpu"}},
+        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]},
+        {"matchLabels": {"pool": "gpu"}, "matchExpressions": [{"key": "spot", "operator": "DoesNotExist"}]},
+    ],
+    ids=["name", "label", "expression", "both"],
+)
+async def test_a_job_whose_selector_means_this_node_is_carried_out(
+    make_agent: MakeAgent, containerd: Containerd, image_maker: ImageMaker, selector: dict[str, object]
+) -> None:
+    agent = await make_agent(containerd, node_name="here", node_labels="pool=gpu,zone=b")
+    made = await image_maker.make_random("app", 2000)
+
+    agent.write("app", pull_job("app", made.ref, selector=selector))
+    job = (await agent.ended("app"))["app"]
+
+    assert (job.desired, job.succeeded) == (1, 1)
+    assert (await state(agent, "nodeimages", "here", "succeeded"))["succeeded"] == 1
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"names": ["elsewhere"]},
+        {"matchLabels": {"pool": "cpu"}},
+        {"matchExpressions": [{"key": "pool", "operator": "Exists"}, {"key": "arm", "operator": "Exists"}]},
+    ],
+    ids=["name", "label", "expression"],
+)
+async def test_a_job_for_other_nodes_pulls_nothing_here_and_says_so(
+    make_agent: MakeAgent,
+    containerd: Containerd,
+    registry: Registry,
+    image_maker: ImageMaker,
+    selector: dict[str, object],
+) -> None:
+    agent = await make_agent(containerd, node_name="here", node_labels="pool=gpu")
+    other, mine = [await image_maker.make_random(name, 2000) for name in ("other", "mine")]
+
+    agent.write("other", pull_job("other", other.ref, selector=selector))
+    agent.write("mine", pull_job("mine", mine.ref))
+    await agent.ended("mine")
+    view = await agent.until(
+        lambda view: any(job.name == "other" and job.conditions for job in view.jobs), "told"
+    )
+
+    job = {job.name: job for job in view.jobs}["other"]
+    assert (job.desired, conditions(job)["Ready"][1]) == (0, "NoNodes")
+    assert not registry.accesses(other.repository) or asked(registry, other.repository) == 0
 
 
 async def test_progress_moves_while_bytes_come(

@@ -127,14 +127,14 @@ async def test_a_pull_survives_the_death_of_its_runtime(
 
     await own_containerd.kill()
     await agent.until(is_not_ready, "not ready")
-    readiness = await agent.get("/readyz?verbose")
+    _, readiness = await agent.probe("/readyz?verbose")
     faulty_registry.recover()
     await own_containerd.start()
     job = (await agent.ended("app"))["app"]
 
     assert (job.succeeded, job.failed) == (1, 0), job
     assert (await Witness(own_containerd).image(made.ref) or pytest.fail("gone")).id == made.config_digest
-    assert b"runtime" in readiness
+    assert "runtime" in readiness
     assert (agent.pid, agent.running) == (pid, True)
     assert (await agent.view()).ready
     await Witness(own_containerd).until_pinned(made.ref)
@@ -147,13 +147,13 @@ async def test_a_runtime_that_comes_later_is_found(
     agent = await make_agent(absent_containerd)
     agent.write("app", pull_job("app", made.ref))
     view = await agent.until(lambda view: bool(view.pulls), "asked for")
-    readiness = await agent.get("/readyz?verbose")
+    _, readiness = await agent.probe("/readyz?verbose")
 
     await absent_containerd.start()
     job = (await agent.ended("app"))["app"]
 
     assert not view.ready
-    assert b"no container runtime found" in readiness
+    assert "no container runtime found" in readiness
     assert job.succeeded == 1
     assert (await agent.view()).ready
 

@@ -134,13 +134,22 @@ class Agent:
 
     async def get(self, path: str, **headers: str) -> bytes:
         """Body of a GET on the agent's socket. Raises OSError when it cannot be reached."""
-        return await asyncio.to_thread(self._request, "GET", path, headers, None)
+        status, content = await asyncio.to_thread(self._request, "GET", path, headers, None)
+        return _good(f"GET {path}", status, content)
+
+    async def probe(self, path: str) -> tuple[int, str]:
+        """Status and text that a probe is answered with."""
+        status, content = await asyncio.to_thread(self._request, "GET", path, {}, None)
+        return status, content.decode()
 
     async def post(self, path: str, body: object) -> bytes:
         """Body of a POST of JSON."""
-        return await asyncio.to_thread(self._request, "POST", path, {}, json.dumps(body).encode())
+        encoded = json.dumps(body).encode()
+        return _good(f"POST {path}", *await asyncio.to_thread(self._request, "POST", path, {}, encoded))
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, bytes]:
         connection = _UnixConnection(self.socket)
         try:
             connection.request(method, path, body=body, headers=dict(headers))
@@ -150,9 +159,7 @@ class Agent:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
-        if answer.status >= 400 and not path.startswith("/readyz"):
-            raise TestbedError(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
-        return content
+        return answer.status, content
 
     async def view(self) -> NodeView:
         """All that can be seen."""
@@ -202,6 +209,12 @@ class Agent:
             timeout,
         )
         return {job.name: job for job in view.jobs if job.name in wanted}
+
+
+def _good(request: str, status: int, content: bytes) -> bytes:
+    if status >= 400:
+        raise TestbedError(f"{request}: {status} {content.decode(errors='replace')}")
+    return content
 
 
 def _take_ended(path: Path, refs: Set[str], ended: dict[str, dict[str, Any]]) -> None:
