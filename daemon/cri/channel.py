@@ -26,6 +26,10 @@ Result = TypeVar("Result")
 
 _WINDOW: Final = 16 * 2**20
 """Bytes a runtime may send ahead of us: the list of some thousand containers in one go."""
+_PATIENT: Final = frozenset({"PullImage", "StopContainer", "ExecSync"})
+"""Calls that take as long as what they do: their silence says nothing about the runtime."""
+_SLOW: Final = 3.0
+"""Seconds after which any other call makes one wonder."""
 
 _FAILURES: Final = (
     GRPCError,
@@ -67,12 +71,12 @@ class Channel:
     """Calls over one unix socket. Connects when first used, and again after the connection was lost."""
 
     def __init__(
-        self, path: str, *, observe: Observer | None = None, on_lost: Callable[[], None] = lambda: None
+        self, path: str, *, observe: Observer | None = None, on_doubt: Callable[[], None] = lambda: None
     ) -> None:
-        """*on_lost* is called when the connection has ended, whether a call was under way or not."""
+        """*on_doubt* is called when a question is not answered for some seconds, or the connection ends."""
         self.path = path
         self._observe = observe
-        self._on_lost = on_lost
+        self._on_doubt = on_doubt
         self._wire: grpclib.client.Channel | None = None
 
     def stub(self, kind: Callable[[grpclib.client.Channel], Stub]) -> Stub:
@@ -84,7 +88,7 @@ class Channel:
         """Open the stream of one call; for stubs only."""
         if self._wire is None:  # Not in the constructor: it needs the running loop.
             windows = Configuration(http2_connection_window_size=_WINDOW, http2_stream_window_size=_WINDOW)
-            self._wire = _Wire(self._on_lost, path=self.path, config=windows)
+            self._wire = _Wire(self._on_doubt, path=self.path, config=windows)
         return self._wire.request(*args, **options)
 
     async def call(
@@ -126,17 +130,22 @@ class Channel:
 
     async def _ended(self, path: str, call: Coroutine[Any, Any, Result]) -> Result:
         name, began, code = method_name(path), monotonic(), "CANCELLED"
+        patience = None if name in _PATIENT else asyncio.get_running_loop().call_later(_SLOW, self._on_doubt)
         try:
             result = await _apart(call)
         except _FAILURES as failure:
             error = _typed(name, failure)
             code = error.code
+            if isinstance(error, RuntimeDownError) or (patience and isinstance(error, TimedOutError)):
+                self._on_doubt()
             # Not `from failure`: the chain would carry the runtime's text unredacted into logs.
             raise error from None
         else:
             code = "OK"
             return result
         finally:
+            if patience is not None:
+                patience.cancel()
             if self._observe is not None:
                 self._observe(name, code, monotonic() - began)
 

@@ -19,9 +19,6 @@ MakeExtras = Callable[[Channel, str, str], Awaitable[ImageExtras]]
 """Makes what CRI lacks from the channel, the runtime's name and its version. Raises CriError."""
 
 _UNKNOWN: Final = Version("", "", "")
-_NO_ANSWER: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-_AS_LONG_AS_IT_TAKES: Final = frozenset({"PullImage", "StopContainer", "ExecSync"})
-"""Calls whose deadline says nothing about the runtime."""
 
 log = structlog.get_logger()
 
@@ -44,8 +41,7 @@ class Runtime:
 
     def __init__(self, place: Candidate, observe: Observer | None = None) -> None:
         self.socket = str(place.path)
-        self._observe = observe
-        self.channel = Channel(self.socket, observe=self._observed, on_lost=self.suspect)
+        self.channel = Channel(self.socket, observe=observe, on_doubt=self.suspect)
         self.client = CriClient(self.channel)
         self.extras: ImageExtras = PhasesOnly()
         self.version: Version = _UNKNOWN
@@ -63,12 +59,6 @@ class Runtime:
     def suspect(self) -> None:
         """Have it probed at once, if it is ready; else it is probed soon anyway."""
         self.suspected.set()
-
-    def _observed(self, method: str, code: str, seconds: float) -> None:
-        if self._observe is not None:
-            self._observe(method, code, seconds)
-        if code in _NO_ANSWER and method not in _AS_LONG_AS_IT_TAKES:
-            self.suspect()
 
     def __repr__(self) -> str:
         return f"Runtime({self.socket}, {self.name or '?'}, {'ready' if self.ready else self.problem})"

@@ -77,6 +77,24 @@ async def test_a_question_that_is_not_answered_has_the_runtime_probed(fake: Fake
         await watched.until(lambda: runtime.ready)
 
 
+async def test_a_question_that_is_long_unanswered_has_the_runtime_probed_while_it_waits(
+    fake: FakeRuntime, path: Path
+) -> None:
+    async with watching(path) as watched:
+        runtime = await ready(watched)
+        for method in ("ImageStatus", "Version"):
+            fake.hang(method)
+
+        async with asyncio.TaskGroup() as group:
+            question = group.create_task(runtime.client.image_status("app:v1"))
+            await watched.until(lambda: not runtime.ready)
+            waiting = not question.done()
+            fake.heal()
+
+    assert waiting
+    assert question.result() is None
+
+
 async def test_a_pull_that_takes_too_long_says_nothing_about_the_runtime(
     fake: FakeRuntime, path: Path
 ) -> None:

@@ -73,7 +73,7 @@ async def test_a_runtime_that_hangs_is_told_and_work_goes_on_when_it_answers_aga
     own_containerd.freeze()
     try:
         agent.write("app", pull_job("app", made.ref, pullPolicy={"backoffLimit": 0}))
-        await until_ready(agent, ready=False, timeout=60.0)
+        await until_ready(agent, ready=False, timeout=20.0)
         alive, _ = await agent.probe("/livez")
     finally:
         own_containerd.thaw()
