@@ -20,6 +20,7 @@ from daemon.debug.sockets import ListenError
 from daemon.embedded import Asking, Overview, ensure_node
 from daemon.engine.clock import SystemClock
 from daemon.engine.lifecycle import Part, run_parts, stop_on_signals
+from daemon.engine.reconciling import Controller
 from daemon.engine.watchdog import Watchdog
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
@@ -146,7 +147,7 @@ class Standalone:
         self._store.on_problems(self._on_change)
 
     async def _work(self, node: NodeHalf, stop: asyncio.Event) -> None:
-        controllers = [
+        controllers: list[Controller[Key] | Controller[str]] = [
             self._pull_jobs.controller,
             self._pull_jobs.specs.controller,
             self._lists.controller,

@@ -68,6 +68,18 @@ def problems_of(obj: ImagePullJob | ImageListPullJob | Secret) -> tuple[FieldPro
             return (*metadata_problems(obj.metadata), *_secret(obj))
 
 
+def hindrances_of(job: ImagePullJob) -> tuple[FieldProblem, ...]:
+    """What makes it impossible to carry *job* out: its image, selectors or parallelism.
+
+    Not what can be carried out all the same, however it got past the schema.
+    """
+    spec = job.spec
+    # A number written as text is refused in manifests, but its meaning is clear.
+    plain = isinstance(spec.parallelism, str) and spec.parallelism.isdecimal()
+    parallelism = () if plain else tuple(_parallelism(spec.parallelism))
+    return (*_image(("spec", "image"), spec.image), *_selectors(spec), *parallelism)
+
+
 def metadata_problems(metadata: ObjectMeta, *, namespaced: bool = True) -> tuple[FieldProblem, ...]:
     """What is wrong with the name, namespace, labels and annotation keys of any object."""
     return tuple(_identity(metadata, namespaced)) + tuple(_tags(metadata))

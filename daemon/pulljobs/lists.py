@@ -25,6 +25,8 @@ class ListObserved:
     """The list and its children at one time."""
 
     job: ImageListPullJob
+    wanted: Mapping[str, ImagePullJob]
+    """As ``children_of`` tells."""
     children: Sequence[ImagePullJob]
     now: datetime
 
@@ -65,12 +67,17 @@ def is_child(job: ImageListPullJob, child: ImagePullJob) -> bool:
     return any(owner.uid == job.metadata.uid for owner in child.metadata.owner_references)
 
 
+def children_of(job: ImageListPullJob) -> Mapping[str, ImagePullJob]:
+    """The jobs that the list consists of, by name."""
+    return {child.metadata.name: child for child in (_child(job, image) for image in job.spec.images)}
+
+
 def plan_list(seen: ListObserved) -> ListPlan:
     """Decide. The children of an ended list are left as they are, so that none is made or pulled twice."""
     job = seen.job
     if job.status.completion_time is not None and job.status.observed_generation == job.metadata.generation:
         return _after_the_end(seen, job.status.completion_time)
-    wanted = {child.metadata.name: child for child in (_child(job, image) for image in job.spec.images)}
+    wanted = seen.wanted
     present = {child.metadata.name: child for child in seen.children}
     actions: list[ListAction] = [Delete(child) for name, child in present.items() if name not in wanted]
     actions += [Create(child) for name, child in wanted.items() if name not in present]

@@ -1,60 +1,107 @@
-"""Writes NodeImage specs: what several jobs want of one node at the same time goes in one write."""
+"""Writes NodeImage specs: what several jobs want of one node goes in one write.
+
+A job says what it wants and goes on; the node's turn comes at once, or as soon as its last write is through.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import msgspec
+import structlog
 
-from daemon.engine.objects import Objects, ObjectsError
+from daemon.engine.clock import Clock
+from daemon.engine.objects import ConflictError, InvalidError, NotFoundError, Objects
+from daemon.engine.reconciling import Controller
+from daemon.metrics import Metrics
 from daemon.objects.images import NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
 
 Edit = Callable[[NodeImage], NodeImageSpec]
+Edits = Mapping[str, Edit]
+"""By UID of the job."""
+
+_PAUSE = 0.02
+"""Seconds between two writes of one node: what comes meanwhile goes in one write. The first never waits."""
+_WRITERS = 32
+"""Writes on the way at the same time."""
+
+log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Batch:
-    edits: list[Edit] = field(default_factory=list)
-    written: bool = False
-    error: Exception | None = None
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Who wants to know what became of edits."""
+
+    settled: Callable[[str, Edits], None]
+    """The node's object holds them, or is gone."""
+    refused: Callable[[str, str, str], None]
+    """The node's object cannot hold that of the job with this UID: node, UID, message."""
 
 
 class NodeSpecs:
-    """Edits of the specs of nodes; each caller returns when a write that holds its edit has ended."""
+    """The edits that nodes wait for, the latest of each job."""
 
-    def __init__(self, node_images: Objects[NodeImage]) -> None:
+    def __init__(
+        self, node_images: Objects[NodeImage], metrics: Metrics, clock: Clock, outcomes: Outcomes
+    ) -> None:
+        self.controller: Controller[str] = Controller("nodespecs", self._write, metrics, workers=_WRITERS)
         self._node_images = node_images
-        self._open: dict[str, _Batch] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._clock = clock
+        self._outcomes = outcomes
+        self._waiting: defaultdict[str, dict[str, Edit]] = defaultdict(dict)
+        self._written_at: dict[str, float] = {}
 
-    async def change(self, node: str, edit: Edit) -> None:
-        """Apply *edit* to the node's spec. A node that left is no error. Raises what the write raises."""
-        batch = self._open.setdefault(node, _Batch())
-        batch.edits.append(edit)
-        async with self._locks.setdefault(node, asyncio.Lock()):
-            if not batch.written:
-                await self._write(node, batch)
-        if batch.error is not None:
-            raise batch.error
+    def change(self, node: str, uid: str, edit: Edit) -> None:
+        """Have *edit* of the job *uid* applied soon, in the place of one of the same job that still waits."""
+        self._waiting[node][uid] = edit
+        self.controller.queue.add(node)
 
-    async def _write(self, node: str, batch: _Batch) -> None:
-        self._open.pop(node, None)
-        batch.written = True
+    async def _write(self, node: str) -> float | None:
+        if node not in self._waiting:
+            return None
+        early = self._written_at.get(node, -math.inf) + _PAUSE - self._clock.monotonic()
+        if early > 0:
+            return early
+        edits = self._waiting.pop(node)
         try:
-            await self._replace(node, batch.edits)
-        except (ObjectsError, OSError) as error:
-            batch.error = error  # for those who wait for the same write
-        except BaseException:
-            batch.error = ObjectsError(f"the write of node {node} was broken off")
+            await self._apply(node, edits)
+        except InvalidError:
+            await self._apply_each(node, edits)
+        except (Exception, asyncio.CancelledError):
+            self._waiting[node] = edits | self._waiting[node]
             raise
+        return None
 
-    async def _replace(self, node: str, edits: Sequence[Edit]) -> None:
+    async def _apply_each(self, node: str, edits: Edits) -> None:
+        """Find out which edit it is that the node's object cannot hold; the others must not suffer."""
+        for uid, edit in edits.items():
+            try:
+                await self._apply(node, {uid: edit})
+            except InvalidError as error:
+                log.warning("node cannot hold what a job wants", node=node, job=uid, error=str(error))
+                self._outcomes.refused(node, uid, str(error))
+            except ConflictError:
+                self.change(node, uid, edit)
+
+    async def _apply(self, node: str, edits: Edits) -> None:
         image = self._node_images.get(Key("", node))
         if image is None:
-            return
+            self._written_at.pop(node, None)
+        else:
+            await self._replace(image, edits)
+        self._outcomes.settled(node, edits)
+
+    async def _replace(self, image: NodeImage, edits: Edits) -> None:
         changed = image
-        for edit in edits:
+        for edit in edits.values():
             changed = msgspec.structs.replace(changed, spec=edit(changed))
-        if changed.spec != image.spec:
+        if changed.spec == image.spec:
+            return
+        self._written_at[image.metadata.name] = self._clock.monotonic()
+        try:
             await self._node_images.replace(changed)
+        except NotFoundError:
+            log.info("node is gone", node=image.metadata.name)

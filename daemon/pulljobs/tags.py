@@ -1,6 +1,8 @@
 """One job's share in a NodeImage: how its tag gets in, is shared with other jobs, and leaves. Pure."""
 
-from datetime import datetime
+import functools
+import math
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
@@ -18,14 +20,20 @@ from daemon.objects.images import (
     TagPullPolicy,
 )
 from daemon.objects.meta import OwnerReference
-from daemon.objects.references import parse
+from daemon.objects.references import ImageReference, parse
 
 T = TypeVar("T")
 
 
+@functools.lru_cache(maxsize=4096)
+def reference_of(image: str) -> ImageReference:
+    """The image of a job, read once for all its nodes. Raises InvalidReferenceError."""
+    return parse(image)
+
+
 def tag_of(node_image: NodeImage, job: ImagePullJob) -> ImageTag | None:
     """The job's tag on that node, if the job is one of its owners."""
-    ref = parse(job.spec.image)
+    ref = reference_of(job.spec.image)
     entry = node_image.spec.images.get(ref.familiar_name, ImageEntry())
     found = next((tag for tag in entry.tags if tag.tag == ref.version), None)
     return found if found is not None and _owns(job, found) else None
@@ -36,7 +44,7 @@ def status_of(node_image: NodeImage, job: ImagePullJob) -> ImageTagStatus | None
     tag = tag_of(node_image, job)
     if tag is None:
         return None
-    status = _status(node_image, parse(job.spec.image).familiar_name, tag.tag)
+    status = _status(node_image, reference_of(job.spec.image).familiar_name, tag.tag)
     return status if status is not None and status.version == tag.version else None
 
 
@@ -44,9 +52,10 @@ def with_job(node_image: NodeImage, job: ImagePullJob, now: datetime, ttl: int) 
     """The spec in which the node is asked for the job's image.
 
     A tag of another job that is over is asked for anew (version + 1), so that this job gets an answer of its
-    own; one that is still being worked on is shared, with the wider bounds of both.
+    own; one that is still being worked on is shared, with the wider bounds of both: each job minds its own.
+    A job that alone owns the tag can also narrow its bounds.
     """
-    ref = parse(job.spec.image)
+    ref = reference_of(job.spec.image)
     images = dict(node_image.spec.images)
     entry = images.get(ref.familiar_name, ImageEntry())
     old = next((tag for tag in entry.tags if tag.tag == ref.version), None)
@@ -145,26 +154,42 @@ def _shared(old: ImageTag, new: ImageTag, status: ImageTagStatus | None) -> Imag
     over = status is not None and status.version == old.version and status.completion_time is not None
     stricter = new.image_pull_policy == "Always" and old.image_pull_policy != "Always"
     again = over or stricter
+    alone = _owners(old) == _owners(new)
     return msgspec.structs.replace(
         new,
         version=new.version if again else old.version,
         created_at=new.created_at if again else old.created_at,
-        image_pull_policy=new.image_pull_policy if again else old.image_pull_policy,
+        image_pull_policy=new.image_pull_policy if again or alone else old.image_pull_policy,
         owner_references=_union(old.owner_references, new.owner_references),
-        pull_policy=_wider(old.pull_policy, new.pull_policy) if not over else new.pull_policy,
-        priority=max(old.priority, new.priority),
+        pull_policy=new.pull_policy if over or alone else _joined(old, new, again),
+        priority=new.priority if alone else max(old.priority, new.priority),
     )
 
 
-def _wider(one: TagPullPolicy | None, other: TagPullPolicy | None) -> TagPullPolicy:
-    """Bounds under which both requests can end by their own bounds: each job minds its own deadline."""
-    one, other = one or TagPullPolicy(), other or TagPullPolicy()
+def _owners(tag: ImageTag) -> set[str]:
+    return {owner.uid for owner in tag.owner_references}
+
+
+def _joined(old: ImageTag, new: ImageTag, again: bool) -> TagPullPolicy:
+    """Bounds under which both requests can end by their own bounds: each job minds its own.
+
+    The node counts the deadline from the creation of the tag, which is before that of a job that joins.
+    """
+    one, other = old.pull_policy or TagPullPolicy(), new.pull_policy or TagPullPolicy()
+    joins = not _owners(new) <= _owners(old)
+    if joins and not again and other.active_deadline_seconds is not None:
+        later = other.active_deadline_seconds + _seconds(old.created_at, new.created_at)
+        other = msgspec.structs.replace(other, active_deadline_seconds=later)
     return TagPullPolicy(
         timeout_seconds=_widest(one.timeout_seconds, other.timeout_seconds),
         backoff_limit=_widest(one.backoff_limit, other.backoff_limit),
         active_deadline_seconds=_widest(one.active_deadline_seconds, other.active_deadline_seconds),
         ttl_seconds_after_finished=_widest(one.ttl_seconds_after_finished, other.ttl_seconds_after_finished),
     )
+
+
+def _seconds(since: datetime | None, until: datetime | None) -> int:
+    return max(math.ceil((until - since) / timedelta(seconds=1)), 0) if since and until else 0
 
 
 def _widest(one: int | None, other: int | None) -> int | None:

@@ -22,7 +22,8 @@ from daemon.objects.images import (
     Phase,
 )
 from daemon.objects.meta import Key, ObjectMeta
-from daemon.pulljobs.reconciler import ImageLists, JobObjects, PullJobs
+from daemon.pulljobs.list_reconciler import ImageLists
+from daemon.pulljobs.reconciler import JobObjects, PullJobs
 from tests.fakes.clock import LoopClock
 from tests.fakes.objects import MemoryStore
 
@@ -77,13 +78,12 @@ class World:
     async def running(self) -> AsyncIterator[None]:
         """Have the reconcilers work, like a process that was just started."""
         objects = JobObjects(self.jobs, self.lists, self.nodes)
-        parts = (
-            PullJobs(objects, self.metrics, LoopClock(), default_ttl=KEPT),
-            ImageLists(objects, self.metrics, LoopClock()),
-        )
+        jobs = PullJobs(objects, self.metrics, LoopClock(), default_ttl=KEPT)
+        lists = ImageLists(objects, self.metrics, LoopClock())
+        controllers = (jobs.controller, jobs.specs.controller, lists.controller)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part.controller.run()) for part in parts]
-            for part in parts:
+            tasks = [group.create_task(controller.run()) for controller in controllers]
+            for part in (jobs, lists):
                 part.watch()
             await asyncio.sleep(SOON)
             yield

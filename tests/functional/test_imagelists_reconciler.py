@@ -14,7 +14,8 @@ from daemon.engine.objects import Objects
 from daemon.metrics import Metrics
 from daemon.objects.images import CompletionPolicy, ImageListPullJob, ImagePullJob, NodeImage
 from daemon.objects.meta import Key, condition_of
-from daemon.pulljobs.reconciler import ImageLists, JobObjects
+from daemon.pulljobs.list_reconciler import ImageLists
+from daemon.pulljobs.reconciler import JobObjects
 from daemon.store.directory import DirectoryStore, Shelf
 from daemon.store.records import Stored
 from tests.fakes.clock import LoopClock

@@ -7,17 +7,12 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.engine.objects import ConflictError, ObjectsError
+from daemon.engine.objects import ConflictError
 from daemon.objects.images import (
     CompletionPolicy,
-    ImageEntry,
-    ImageTag,
-    NodeImage,
-    NodeImageSpec,
     NodeSelector,
 )
 from daemon.objects.meta import Key
-from daemon.pulljobs.specs import NodeSpecs
 from daemon.store.records import ObjectId, Stored
 from tests.fakes.clock import LoopClock
 from tests.fakes.objects import MemoryStore
@@ -107,7 +102,7 @@ async def test_a_conflict_is_decided_anew_with_what_changed(world: World) -> Non
         await world.add(a_job("a"))
 
     assert list(world.tags()) == ["registry.test/a:v1"]
-    assert world.results("pulljobs") == {"conflict": 3}
+    assert world.results("nodespecs") == {"conflict": 3}
 
 
 async def test_a_disk_that_is_full_for_a_while_delays_only(world: World) -> None:
@@ -119,7 +114,7 @@ async def test_a_disk_that_is_full_for_a_while_delays_only(world: World) -> None
 
     assert list(world.tags()) == ["registry.test/a:v1"]
     assert world.job("a").status.active == 1
-    assert world.results("pulljobs") == {"error": 4}
+    assert world.results("nodespecs")["error"] + world.results("pulljobs").get("error", 0) == 4
 
 
 async def test_what_the_node_says_reaches_the_job(world: World) -> None:
@@ -290,48 +285,3 @@ async def test_an_edited_job_asks_for_its_new_image_alone(world: World) -> None:
 
     assert [tag.tag for tag in world.tags().values()] == ["2"]
     assert world.job("a").status.completion_time is None
-
-
-def with_image(name: str) -> Callable[[NodeImage], NodeImageSpec]:
-    entry = ImageEntry(tags=(ImageTag(tag="1"),))
-    return lambda image: NodeImageSpec(images={**image.spec.images, name: entry})
-
-
-async def changed_together(error: Exception) -> list[object]:
-    """What three callers learn whose edits go in one write, which fails, after another's that did not."""
-    store = MemoryStore(LoopClock())
-    await World(store).add_node()
-    specs = NodeSpecs(store.objects(NodeImage))
-
-    def before(_write: str, obj: Stored) -> None:
-        if isinstance(obj, NodeImage) and "a" in obj.spec.images:
-            raise error
-
-    store.before = before
-    store.open.clear()
-    first = asyncio.create_task(specs.change("n1", with_image("first")))
-    await asyncio.sleep(1)
-    others = [asyncio.create_task(specs.change("n1", with_image(name))) for name in "abc"]
-    await asyncio.sleep(1)
-    store.open.set()
-    results = await asyncio.gather(first, *others, return_exceptions=True)
-    assert results[0] is None
-    return list(results[1:])
-
-
-async def test_everybody_learns_that_the_common_write_failed() -> None:
-    assert [type(result) for result in await changed_together(ConflictError())] == [ConflictError] * 3
-
-
-async def test_everybody_learns_that_the_common_write_was_broken_off() -> None:
-    results = await changed_together(RuntimeError("a bug"))
-
-    assert [type(result) for result in results] == [RuntimeError, ObjectsError, ObjectsError]
-
-
-async def test_an_edit_of_a_node_that_left_is_no_error() -> None:
-    store = MemoryStore(LoopClock())
-
-    await NodeSpecs(store.objects(NodeImage)).change("gone", with_image("a"))
-
-    assert store.writes == []

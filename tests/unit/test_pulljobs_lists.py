@@ -15,6 +15,7 @@ from daemon.objects.images import (
 )
 from daemon.objects.meta import ObjectMeta, condition_of
 from daemon.pulljobs.lists import Create, Delete, ListObserved, ListPlan, RemoveList, plan_list
+from daemon.pulljobs.lists import children_of as children_of_list
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ def image_list(*images: str, generation: int = 1, **spec: object) -> ImageListPu
 
 
 def planned(job: ImageListPullJob, *children: ImagePullJob, now: datetime = NOW) -> ListPlan:
-    return plan_list(ListObserved(job=job, children=children, now=now))
+    return plan_list(ListObserved(job=job, wanted=children_of_list(job), children=children, now=now))
 
 
 def children_of(job: ImageListPullJob) -> list[ImagePullJob]:

@@ -18,6 +18,7 @@ from daemon.objects.images import (
     NodeSelector,
 )
 from daemon.objects.meta import LabelSelector, ObjectMeta, condition_of
+from daemon.pulljobs.index import ShareIndex
 from daemon.pulljobs.planner import Ask, Drop, Observed, Plan, Remove, plan
 from daemon.pulljobs.tags import tag_of, with_job, without_job
 
@@ -64,7 +65,10 @@ def told(image: NodeImage, phase: str, message: str = "", reason: str = "") -> N
 
 
 def planned(for_job: ImagePullJob, nodes: Sequence[NodeImage], now: datetime = NOW) -> Plan:
-    return plan(Observed(job=for_job, nodes=nodes, now=now, default_ttl=300))
+    index = ShareIndex(default_ttl=300)
+    for each in nodes:
+        index.take_node(each, NOW)
+    return plan(Observed(job=for_job, shares=index.shares_of(for_job, now), now=now, default_ttl=300))
 
 
 def test_as_many_nodes_are_asked_as_parallelism_allows() -> None:
