@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from daemon.standalone import main as standalone
 
             return standalone(rest)
+        case ["agent", *rest]:
+            from daemon.agent import main as agent
+
+            return agent(rest)
         case _:
             return _terminal(words)
 

@@ -39,6 +39,19 @@ app = typer.Typer(
 
 
 @app.command(
+    "agent",
+    help=COMMANDS["agent"],
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def _agent(context: typer.Context) -> Work:
+    # Here so that the shell completes the word; the process is sent there before typer is imported.
+    from daemon.agent import main
+
+    return lambda: main(context.args)
+
+
+@app.command(
     "standalone",
     help=COMMANDS["standalone"],
     add_help_option=False,
