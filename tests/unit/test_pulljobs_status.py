@@ -5,9 +5,17 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from daemon.objects.images import CompletionPolicy, ImagePullJob, ImagePullJobStatus, NodeSelector
+from daemon.objects.images import (
+    CompletionPolicy,
+    ImagePullJob,
+    ImagePullJobStatus,
+    NodeImage,
+    NodeSelector,
+)
 from daemon.objects.meta import LabelSelector, condition_of
-from daemon.pulljobs.planner import Ask, Drop, Plan
+from daemon.pulljobs.index import ShareIndex
+from daemon.pulljobs.planner import Ask, Drop, Observed, Plan, plan
+from daemon.pulljobs.shares import Followed
 from tests.unit.test_pulljobs_planner import NOW, asked, job, node, planned, told
 
 LATER = NOW + timedelta(seconds=30)
@@ -243,3 +251,148 @@ def test_the_condition_of_an_edited_job_keeps_its_time_until_its_status_changes(
         "Ready",
         "Reconciling",
     }
+
+
+def test_a_node_that_sees_the_common_deadline_first_does_not_change_what_the_job_says() -> None:
+    pull = bounded(30)
+    failed = told(asked(node("n1"), pull), "Failed", "pulling exceeds it", "DeadlineExceeded")
+
+    made = planned(pull, [failed, told(asked(node("n2"), pull), "Succeeded")], NOW + timedelta(seconds=29))
+
+    assert made.status.message == "job exceeds activeDeadlineSeconds"
+    assert conditions(made)["Stalled"] == ("True", "DeadlineExceeded")
+    assert words(made) == "1 of 2 nodes were not done in time: n1"
+    assert (made.status.succeeded, made.status.failed, made.status.failed_nodes) == (1, 1, ("n1",))
+    assert made.status.completion_time is not None
+
+
+def test_nodes_that_saw_the_deadline_first_are_counted_once() -> None:
+    pull = bounded(30)
+    failed = told(asked(node("n1"), pull), "Failed", "pulling exceeds it", "DeadlineExceeded")
+
+    made = planned(pull, [failed, told(asked(node("n2"), pull), "Pulling"), node("n3")], LATER)
+
+    assert words(made) == "3 of 3 nodes were not done in time: n1, n2, n3"
+    assert (made.status.failed, made.status.failed_nodes) == (3, ("n1", "n2", "n3"))
+
+
+def test_a_job_without_a_deadline_has_completed_whatever_a_node_says() -> None:
+    pull = job()
+
+    made = planned(pull, [told(asked(node(), pull), "Failed", "late", "DeadlineExceeded")])
+
+    assert made.status.message == "job has completed"
+
+
+@pytest.mark.parametrize(
+    ("pull", "field"),
+    [
+        (job(image="Not An Image"), "spec.image"),
+        (job(parallelism="many"), "spec.parallelism"),
+        (job(parallelism=-1), "spec.parallelism"),
+        (job(selector=NodeSelector(), pod_selector=LabelSelector()), "spec.podSelector"),
+    ],
+    ids=["image", "word", "negative", "two selectors"],
+)
+def test_a_job_that_cannot_be_carried_out_says_which_field_is_wrong(pull: ImagePullJob, field: str) -> None:
+    made = planned(pull, [node()])
+
+    assert made.actions == ()
+    assert conditions(made)["Stalled"] == ("True", "Invalid")
+    assert words(made).startswith(field)
+    assert made.status.observed_generation == 1
+
+
+def test_a_job_that_was_edited_into_nonsense_gives_its_shares_up() -> None:
+    before = job()
+
+    made = planned(job(image="Not An Image", generation=2), [told(asked(node(), before), "Pulling")])
+
+    assert made.actions == (Drop("n1"),)
+
+
+def silent(pull: ImagePullJob, names: str, *nodes: NodeImage) -> Plan:
+    index = ShareIndex(default_ttl=300)
+    for each in nodes:
+        index.take_node(each, NOW)
+    index.hear(dict.fromkeys(names.split(), NOW), NOW)
+    return plan(Observed(job=pull, shares=index.shares_of(pull, LATER), now=LATER, default_ttl=300))
+
+
+def test_a_node_whose_agent_is_silent_takes_nobodys_place() -> None:
+    pull = job(parallelism=1)
+
+    made = silent(pull, "n1", told(asked(node("n1"), pull), "Pulling"), node("n2"), node("n3"))
+
+    assert made.actions == (Ask("n2"),)
+    assert words(made) == "1 of 3 nodes are done; agents that do not answer: n1"
+
+
+def test_silent_nodes_are_asked_beside_the_others_in_case_they_come_back() -> None:
+    made = silent(job(parallelism=1), "n1 n2", node("n1"), node("n2"), node("n3"), node("n4"))
+
+    assert made.actions == (Ask("n1"), Ask("n2"), Ask("n3"))
+    assert made.status.active == 1
+    assert made.wake_in == 0.0
+
+
+def test_a_paused_job_asks_no_silent_node_either() -> None:
+    assert silent(job(parallelism=0), "n1", node("n1")).actions == ()
+
+
+def test_a_job_of_which_only_silent_nodes_are_left_ends_and_says_so() -> None:
+    pull = job()
+
+    made = silent(pull, "n1", asked(node("n1"), pull), told(asked(node("n2"), pull), "Succeeded"))
+
+    assert made.status.completion_time == LATER
+    assert (made.status.succeeded, made.status.failed, made.status.failed_nodes) == (1, 1, ("n1",))
+    assert conditions(made)["Stalled"] == ("True", "AgentNotResponding")
+    assert words(made) == ("1 of 2 nodes failed; n1: its agent has given no sign of life since 00:00:00 UTC")
+
+
+def following(pull: ImagePullJob, followed: Followed, *nodes: NodeImage) -> Plan:
+    index = ShareIndex(default_ttl=300)
+    for each in nodes:
+        index.take_node(each, NOW)
+    shares = index.shares_of(pull, NOW)
+    index.follow("u1", followed, NOW)
+    return plan(Observed(job=pull, shares=shares, now=LATER, default_ttl=300))
+
+
+WEB = LabelSelector(match_labels={"app": "web"})
+
+
+def test_nodes_of_pods_are_asked_in_the_order_of_their_workload() -> None:
+    pull = job(pod_selector=WEB, parallelism=2)
+
+    made = following(pull, Followed(nodes=("n3", "n1", "n2")), node("n1"), node("n2"), node("n3"))
+
+    assert made.actions == (Ask("n3"), Ask("n1"))
+
+
+def test_a_job_waits_for_pods_that_will_be_scheduled_soon() -> None:
+    pull = job(pod_selector=WEB)
+
+    made = following(pull, Followed(unscheduled=("web-0", "web-1")), node())
+
+    assert made.status.completion_time is None
+    assert conditions(made)["Reconciling"] == ("True", "WaitingForPods")
+    assert words(made) == "0 of 0 nodes are done; to be scheduled: web-0, web-1"
+
+
+def test_pods_that_are_not_scheduled_before_the_deadline_are_named() -> None:
+    pull = bounded(30)
+    pull = msgspec.structs.replace(pull, spec=msgspec.structs.replace(pull.spec, pod_selector=WEB))
+
+    made = following(pull, Followed(unscheduled=("web-0",)), node())
+
+    assert made.status.message == "job exceeds activeDeadlineSeconds"
+    assert words(made) == "pods were not scheduled in time: web-0"
+
+
+def test_a_job_whose_pods_are_nowhere_says_so() -> None:
+    made = following(job(pod_selector=WEB), Followed(), node())
+
+    assert words(made) == "podSelector matches no pod that runs on a node; there is nothing to do"
+    assert made.status.completion_time == LATER
