@@ -1,5 +1,7 @@
 """Manifests of either version, edited ones, wrong ones: the whole agent on real containerds, old and new."""
 
+import html
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,38 @@ async def test_an_ended_job_that_is_edited_runs_again(
     await witness.until_pinned(first.ref, pinned=False)
 
 
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+async def test_lists_are_served_in_both_versions_of_the_api(
+    agent: Agent, image_maker: ImageMaker, version: str
+) -> None:
+    images = [await image_maker.make_random(name, 2000) for name in ("one", "two")]
+    job = pull_job("all", "") | {"apiVersion": f"apps.kruise.io/{version}", "kind": "ImageListPullJob"}
+    job["spec"] = {"images": [image.ref for image in images]}
+
+    agent.write("all", job)
+    ended = (await agent.ended("all"))["all"]
+
+    assert (ended.desired, ended.succeeded, ended.failed) == (2, 2, 0)
+
+
+async def test_a_job_whose_document_turns_wrong_goes_on_as_it_was(
+    agent: Agent, witness: Witness, faulty_registry: FaultyRegistry, faulty_image_maker: ImageMaker
+) -> None:
+    made = await faulty_image_maker.make_random("app", 4 * MB)
+    held = faulty_registry.go_wrong(hold(AFTER, made.layers[0].digest))
+    agent.write("app", pull_job("app", made.ref))
+    await held.held.wait()
+
+    agent.write("app", pull_job("app", made.ref, parallelism="many"))
+    view = await agent.until(lambda view: bool(view.problems), "a problem")
+    faulty_registry.recover()
+    job = (await agent.ended("app"))["app"]
+
+    assert [pull.phase for pull in view.pulls] == ["Pulling"]
+    assert job.succeeded == 1
+    await witness.until_pinned(made.ref)
+
+
 async def test_a_wrong_document_is_told_by_its_place_and_runs_once_it_is_right(
     agent: Agent, image_maker: ImageMaker
 ) -> None:
@@ -81,8 +115,17 @@ async def test_a_wrong_document_is_told_by_its_place_and_runs_once_it_is_right(
     assert Path(problem.file).name == "jobs.yaml"
     assert lines[problem.line - 1].strip() == "parallelism: many"
     assert (problem.field, problem.value) == ("spec.parallelism", '"many"')
-    assert "spec.parallelism" in agent.log
     assert "bad" not in {job.name for job in view.jobs}
+    (told,) = [json.loads(line) for line in agent.log.splitlines() if "document refused" in line]
+    words = {"field": problem.field, "value": problem.value, "problem": problem.message}
+    assert (
+        told.items()
+        >= ({"file": problem.file, "line": problem.line, "allowed": problem.allowed} | words).items()
+    )
+    for path in ("/", "/statusz"):
+        shown = html.unescape((await agent.get(path, Accept="text/html")).decode())
+        missing = [word for word in (f"jobs.yaml:{problem.line}", problem.message) if word not in shown]
+        assert (path, missing) == (path, [])
 
     agent.write("jobs", documents[0], pull_job("bad", bad.ref, parallelism="50%"))
     ended = await agent.ended("bad")
