@@ -14,9 +14,7 @@ from daemon.nodeimages.credentials import (
     config_of_secret,
     decode_config,
 )
-from daemon.nodeimages.plans import (
-    Wanted,
-)
+from daemon.nodeimages.plans import Wanted
 from daemon.nodeimages.plugins import CredentialPlugins, PluginError
 from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse
@@ -24,6 +22,8 @@ from daemon.objects.references import parse
 log = structlog.get_logger()
 FindSecret = Callable[[SecretReference], Awaitable[Secret | None]]
 """Finds a Secret; it may wait a while for one that is on its way. Raises nothing."""
+_REMEMBERED = 1000
+"""Warnings that are not said twice."""
 
 
 class Access:
@@ -38,6 +38,7 @@ class Access:
         self._find_secret = find_secret
         self._docker_config = docker_config
         self._plugins = plugins
+        self._warned: set[str] = set()
 
     async def credentials(self, wanted: Wanted) -> Sequence[Credential]:
         """All that match. What cannot be read is logged and left out: another may serve."""
@@ -59,7 +60,7 @@ class Access:
                 log.warning("pull secret not found", secret=f"{reference.namespace}/{reference.name}")
                 continue
             try:
-                found.append(config_of_secret(secret))
+                found.append(self._checked(config_of_secret(secret)))
             except CredentialError as error:
                 log.warning("pull secret unusable", error=str(error))
         return found
@@ -71,7 +72,17 @@ class Access:
             return []
         try:
             text = await asyncio.to_thread(path.read_bytes)
-            return [decode_config(text, str(path))]
+            return [self._checked(decode_config(text, str(path)))]
         except (OSError, CredentialError) as error:
             log.warning("docker config unusable", error=str(error))
             return []
+
+    def _checked(self, config: DockerConfig) -> DockerConfig:
+        """Say once what in *config* is not used: it is read again at each attempt."""
+        if len(self._warned) > _REMEMBERED:
+            self._warned.clear()
+        for warning in config.warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                log.warning("credentials not used", problem=warning)
+        return config
