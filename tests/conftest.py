@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-pytest_plugins = ["tests.testbed.fixtures"]
+pytest_plugins = ["tests.testbed.fixtures", "tests.testbed.cluster_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

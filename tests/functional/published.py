@@ -158,7 +158,7 @@ def _download(module: Module) -> Path:
     """Have Go fetch the module, and return where it lies. Its content must be the one that was agreed on."""
     with tempfile.TemporaryDirectory() as elsewhere:  # Else Go would look at a go.mod around here.
         done = subprocess.run(
-            [toolchain._go_command(), "mod", "download", "-json", f"{module.path}@{module.version}"],
+            [toolchain.go_command(), "mod", "download", "-json", f"{module.path}@{module.version}"],
             cwd=elsewhere,
             env=os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"},
             capture_output=True,

@@ -14,7 +14,7 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from tests.testbed import containerd_config, session, toolchain
+from tests.testbed import containerd_config, programs, session
 from tests.testbed.processes import Process, end_others, until
 
 Flavour = Literal["1.6", "2.3"]
@@ -175,7 +175,7 @@ class Containerd:
         session.remove_tree(self.directory)
 
     def _binaries(self) -> Path:
-        return toolchain.containerd2_binaries() if self.flavour == "2.3" else Path("/usr/bin")
+        return programs.containerd2_binaries() if self.flavour == "2.3" else Path("/usr/bin")
 
     def _binary(self, name: str) -> Path:
         return self._binaries() / name

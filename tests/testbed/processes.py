@@ -16,13 +16,15 @@ POLL = 0.005
 """Seconds between two looks at a state for which there is no event."""
 
 
-async def until(reached: Callable[[], Awaitable[bool]], *, timeout: float, what: str) -> None:
+async def until(
+    reached: Callable[[], Awaitable[bool]], *, timeout: float, what: str, pause: float = POLL
+) -> None:
     """Wait until *reached* is true. Raises TestbedError, naming *what*, after *timeout* seconds."""
     deadline = time.monotonic() + timeout
     while not await reached():
         if time.monotonic() > deadline:
             raise TestbedError(f"{what}: not within {timeout:g} s")
-        await asyncio.sleep(POLL)
+        await asyncio.sleep(pause)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

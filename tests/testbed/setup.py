@@ -46,6 +46,8 @@ TEST: Final = (
     Need("systemd", "systemd-analyze"),
     Need("chromium", "chromium"),
     Need("chromium-driver", "chromedriver"),
+    Need("containernetworking-plugins", "/usr/lib/cni/bridge"),
+    Need("mmdebstrap", "mmdebstrap"),
 )
 NEEDS: Final[Mapping[str, Sequence[Need]]] = {"demo": DEMO, "test": TEST}
 

@@ -1,0 +1,82 @@
+"""Clusters as pytest fixtures: one for all tests that change nothing for others, and new ones to be broken.
+
+Objects of the shared ones need names of their own, as tests run on the same API server one after another.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+
+from tests.testbed.accounts import existing_api
+from tests.testbed.api import Api
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.session import DIRECTORY_VARIABLE, Session
+
+KUBECONFIG_VARIABLE = "KUBECONFIG"
+
+
+class MakeControlPlane(Protocol):
+    """Starts a control plane that is stopped and removed after the test. Flags are with _ for -."""
+
+    def __call__(self, **flags: str) -> Awaitable[ControlPlane]: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster"}
+    for item in items:
+        if ours.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def control_plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """An administrator's access to a real API server without a node, which all tests share.
+
+    Outside of the test bed's namespaces it is the cluster of $KUBECONFIG, when that is set.
+    """
+    if DIRECTORY_VARIABLE not in os.environ and os.environ.get(KUBECONFIG_VARIABLE):
+        yield await existing_api(tmp_path_factory.mktemp("kubeconfig"))
+        return
+    testbed: Session = request.getfixturevalue("testbed")
+    async for started in _control_plane(ControlPlane(testbed.new_directory("k"))):
+        yield started.api
+
+
+@pytest_asyncio.fixture
+async def make_control_plane(testbed: Session) -> AsyncIterator[MakeControlPlane]:
+    """Starts control planes for this test alone, to be stopped, restarted or set up otherwise."""
+    made: list[ControlPlane] = []
+
+    async def make(**flags: str) -> ControlPlane:
+        named = {name.replace("_", "-"): value for name, value in flags.items()}
+        made.append(new := ControlPlane(testbed.new_directory("k"), flags=named))
+        await new.start()
+        return new
+
+    try:
+        yield make
+    finally:
+        for started in made:
+            await started.stop()
+            started.remove()
+
+
+@pytest.fixture
+def kubeconfig(control_plane: Api) -> Path:
+    """The administrator's, for programs."""
+    return control_plane.kubeconfig
+
+
+async def _control_plane(control_plane: ControlPlane) -> AsyncIterator[ControlPlane]:
+    await control_plane.start()
+    try:
+        yield control_plane
+    finally:
+        await control_plane.stop()
+        control_plane.remove()
