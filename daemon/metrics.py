@@ -36,6 +36,7 @@ class Metrics:
         self._engine()
         self._pulling()
         self._runtime()
+        self._api()
 
     def _engine(self) -> None:
         self.reconciles = Counter(
@@ -121,6 +122,49 @@ class Metrics:
         self.refused_documents = Gauge(
             "inplaced_refused_documents", "Manifest documents that are invalid now.", registry=self.registry
         )
+
+    def _api(self) -> None:
+        self.api_requests = Counter(
+            "inplaced_api_requests_total",
+            "Requests to the API server by verb, resource and HTTP status (none when no answer came).",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self.api_request_seconds = Histogram(
+            "inplaced_api_request_duration_seconds",
+            "How long requests to the API server took, watches left out.",
+            ["verb"],
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self.api_bytes = Counter(
+            "inplaced_api_transferred_bytes_total",
+            "Bytes of bodies exchanged with the API server by direction (sent, received).",
+            ["direction"],
+            registry=self.registry,
+        )
+        for direction in ("sent", "received"):
+            self.api_bytes.labels(direction)
+        self.watch_restarts = Counter(
+            "inplaced_watch_restarts_total",
+            "Watches begun anew by resource and reason (ended, failed, expired, stale).",
+            ["resource", "reason"],
+            registry=self.registry,
+        )
+        self.events_dropped = Counter(
+            "inplaced_events_dropped_total",
+            "Events about objects that were not written, by reason (rate, refused, full).",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in ("rate", "refused", "full"):
+            self.events_dropped.labels(reason)
+
+    def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
+        """Count one request to the API server."""
+        self.api_requests.labels(verb, resource, code).inc()
+        if verb != "watch":
+            self.api_request_seconds.labels(verb).observe(seconds)
 
     def observe_call(self, method: str, code: str, seconds: float) -> None:
         """Count one call to the runtime."""

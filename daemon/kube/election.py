@@ -9,8 +9,8 @@ from daemon.objects.meta import Key
 class Election:
     """A candidate for the Lease *key*.
 
-    It leads at most *renew_deadline* seconds beyond the start of its last renewal that came through; others take
-    over only *lease_seconds* after they saw that renewal, by their own monotonic clocks.
+    It leads at most *renew_deadline* seconds beyond the start of its last renewal that came through; others
+    take over only *lease_seconds* after they saw that renewal, by their own monotonic clocks.
     """
 
     def __init__(

@@ -137,9 +137,8 @@ class RefusedError(ApiError, InvalidError):
 
     remedy = "mend the fields that the message names"
 
-    def __init__(self, asked: str, *, causes: tuple[StatusCause, ...] = (), **told: object) -> None:
-        self.causes = causes
-        super().__init__(asked, **told)  # type: ignore[arg-type]  # passed on as they are
+    causes: tuple[StatusCause, ...] = ()
+    """The fields that are wrong; none when the request itself was, such as a patch that does not apply."""
 
 
 class BusyError(ApiError):
@@ -152,3 +151,9 @@ class ServerError(ApiError):
     """The API server, its storage or something on the way failed. Retry."""
 
     remedy = "see the logs of the API server and of etcd; it is tried again"
+
+
+class UnreadableError(ApiError):
+    """The answer is not what its kind should look like. Do not retry soon."""
+
+    remedy = "is another version of the kind installed than this program was built for?"

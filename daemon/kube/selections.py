@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from daemon.engine.objects import ApiObject
 from daemon.objects.meta import LabelSelector, LabelSelectorRequirement, selects
 
+_ANY_LABELS = LabelSelector()
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -13,7 +15,7 @@ class Selection:
 
     namespace: str = ""
     """Only this namespace; empty means all."""
-    labels: LabelSelector = LabelSelector()
+    labels: LabelSelector = _ANY_LABELS
     fields: Mapping[str, str] = field(default_factory=dict)
     """Paths such as ``metadata.name`` and the value they must have."""
 

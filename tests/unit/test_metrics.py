@@ -19,6 +19,9 @@ COUNTED_THINGS = {
     "inplaced_images_pinned",
     "inplaced_runtime_ready",
     "inplaced_refused_documents",
+    "inplaced_api_requests",
+    "inplaced_watch_restarts",
+    "inplaced_events_dropped",
 }
 """Numbers of things, and yes or no: they have no unit."""
 
@@ -53,12 +56,17 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
         "inplaced_pull_retries",
         "inplaced_pull_fetched_bytes",
         "inplaced_pull_reused_bytes",
+        "inplaced_api_requests",
+        "inplaced_api_transferred_bytes",
+        "inplaced_watch_restarts",
+        "inplaced_events_dropped",
     }
     assert {name for name, type_ in types.items() if type_ == "histogram"} == {
         "inplaced_reconcile_seconds",
         "inplaced_pull_duration_seconds",
         "inplaced_pull_queue_wait_seconds",
         "inplaced_cri_call_duration_seconds",
+        "inplaced_api_request_duration_seconds",
     }
     assert set(types.values()) == {"counter", "gauge", "histogram"}
 

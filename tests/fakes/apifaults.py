@@ -1,0 +1,71 @@
+"""What can be made to go wrong at the fake API server, and what it was asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from tests.fakes.apistorage import RefusalError
+
+REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+class Request(NamedTuple):
+    """One request that was made."""
+
+    verb: str
+    resource: str
+    """With the subresource after a slash."""
+    name: str
+    code: int
+    query: Mapping[str, str]
+    body: Any
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong with the next *times* requests that match."""
+
+    status: int = 0
+    """Answer with this instead of doing it; 0 means do it."""
+    verb: str = ""
+    resource: str = ""
+    times: int = 1
+    retry_after: int | None = None
+    reset: bool = False
+    """Close the connection instead of answering; done it is, unless there is a status."""
+    hang: bool = False
+    """Never answer; done it is, unless there is a status."""
+
+    def hits(self, verb: str, resource: str) -> bool:
+        """Tell whether this request is the one."""
+        return self.times > 0 and self.verb in {"", verb} and self.resource in {"", resource}
+
+
+def refused(refusal: RefusalError, retry_after: int | None = None) -> web.Response:
+    """The answer that says no."""
+    details = {"causes": list(refusal.causes)} if refusal.causes else {}
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": str(refusal),
+        "reason": refusal.reason,
+        "code": refusal.code,
+    } | ({"details": details} if details else {})
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return web.json_response(status, status=refusal.code, headers=headers)

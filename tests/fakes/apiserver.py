@@ -1,0 +1,313 @@
+"""An API server in this process, on a real socket: REST and watches for any kinds, and faults on demand."""
+
+import asyncio
+import base64
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+
+from tests.fakes.apifaults import REASONS, Fault, Request, refused
+from tests.fakes.apipatches import PatchError, merged, operated
+from tests.fakes.apiselectors import judge_of
+from tests.fakes.apistorage import Change, Document, Name, RefusalError, Served, Storage
+from tests.fakes.apiwatches import Watcher, shown
+
+_KRUISE = ("apps.kruise.io", ("v1beta1", "v1alpha1"))
+KINDS = (
+    Served(*_KRUISE, "imagepulljobs", "ImagePullJob"),
+    Served(*_KRUISE, "imagelistpulljobs", "ImageListPullJob"),
+    Served(*_KRUISE, "nodeimages", "NodeImage", namespaced=False),
+    Served("", ("v1",), "nodes", "Node", namespaced=False, status=False),
+    Served("", ("v1",), "pods", "Pod", status=False),
+    Served("", ("v1",), "secrets", "Secret", status=False),
+    Served("coordination.k8s.io", ("v1",), "leases", "Lease", status=False),
+    Served("events.k8s.io", ("v1",), "events", "Event", status=False),
+)
+WRITES = frozenset({"create", "patch", "delete"})
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names."""
+
+    kind: Served
+    version: str
+    namespace: str
+    name: str
+    subresource: str
+
+    @property
+    def key(self) -> Name:
+        """As documents are stored."""
+        return (self.namespace if self.kind.namespaced else "", self.name)
+
+    @property
+    def resource(self) -> str:
+        """As in RBAC."""
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+
+class FakeApiServer:
+    """Use it as a context manager; then ``url`` is where it listens."""
+
+    def __init__(self, kinds: Sequence[Served] = KINDS) -> None:
+        self.kinds = {kind.plural: kind for kind in kinds}
+        self.storage = Storage()
+        self.requests: list[Request] = []
+        self.faults: list[Fault] = []
+        self.watchers: list[Watcher] = []
+        self.tokens: set[str] | None = None
+        """Accepted bearer tokens; None lets everybody in."""
+        self.streams = True
+        """Whether WatchList is served."""
+        self.muted = False
+        """While true, watches stay open and are told nothing."""
+        self.port = 0
+        self._runner: web.ServerRunner | None = None
+        self._snapshots: dict[str, list[Document]] = {}
+        self.storage.listeners.append(self._publish)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, on the same port as before if there was one."""
+        runner = web.ServerRunner(web.Server(self._handle, keepalive_timeout=90), shutdown_timeout=0.2)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop as a killed process does: connections break, what is stored stays."""
+        self.cut_watches()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def fail(self, fault: Fault) -> Fault:
+        """Let something go wrong."""
+        self.faults.append(fault)
+        return fault
+
+    def cut_watches(self) -> None:
+        """End all open watches, as a server does when it wants to."""
+        for watcher in self.watchers:
+            watcher.put(None)
+
+    def bookmark(self) -> None:
+        """Send a bookmark to all open watches."""
+        for watcher in self.watchers:
+            watcher.mark(self.storage.revision)
+
+    def count(self, *verbs: str, resource: str = "") -> int:
+        """How many requests with one of these verbs were made."""
+        return sum(each.verb in verbs and resource in {"", each.resource} for each in self.requests)
+
+    @property
+    def writes(self) -> Counter[str]:
+        """Successful writes by verb and resource."""
+        done = (each for each in self.requests if each.verb in WRITES and 200 <= each.code < 300)
+        return Counter(f"{each.verb} {each.resource}" for each in done)
+
+    def store(self, plural: str, document: Document) -> Document:
+        """Create or update a document behind the clients' backs, its status included."""
+        kind = self.kinds[plural]
+        metadata = document["metadata"]
+        name = (metadata.get("namespace", "") if kind.namespaced else "", metadata["name"])
+        if name not in self.storage.of(plural):
+            self.storage.create(kind, name, document)
+        else:
+            self.storage.update(kind, name, document, status=False)
+        if kind.status and "status" in document:
+            self.storage.update(kind, name, document, status=True)
+        return self.storage.read(kind, name)
+
+    def remove(self, plural: str, name: str, namespace: str = "") -> None:
+        """Delete a document and what it owns."""
+        self.storage.delete(self.kinds[plural], (namespace, name), "")
+        self._collect()
+
+    def document(self, plural: str, name: str, namespace: str = "") -> Document:
+        """The document as it is stored."""
+        return self.storage.read(self.kinds[plural], (namespace, name))
+
+    def _publish(self, change: Change) -> None:
+        if not self.muted:
+            for watcher in self.watchers:
+                watcher.take(change)
+
+    def _collect(self) -> None:
+        """Remove what has lost its owners, as the garbage collector of kube-controller-manager does."""
+        while orphans := self.storage.orphans():
+            for plural, name in orphans:
+                self.storage.delete(self.kinds[plural], name, "")
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        target = self._target(request.path)
+        if target is None:
+            return self._discovery(request.path)
+        query = dict(request.query)
+        verb = _VERBS.get(request.method) or _reading(target, query)
+        text = await request.read()
+        body = json.loads(text) if text else None
+        seen = len(self.requests)
+        self.requests.append(
+            Request(verb, target.resource, target.name, 0, query, body, dict(request.headers))
+        )
+        response = await self._faulty(request, target, self.requests[seen])
+        self.requests[seen] = self.requests[seen]._replace(code=response.status)
+        return response
+
+    async def _faulty(self, request: web.BaseRequest, target: Target, asked: Request) -> web.StreamResponse:
+        fault = next((each for each in self.faults if each.hits(asked.verb, asked.resource)), None)
+        if fault is None:
+            return await self._answer(request, target, asked)
+        fault.times -= 1
+        response: web.StreamResponse
+        if fault.status:
+            refusal = RefusalError(fault.status, REASONS[fault.status], "this was injected")
+            response = refused(refusal, fault.retry_after)
+        else:
+            response = await self._answer(request, target, asked)
+        if fault.reset and request.transport is not None:
+            request.transport.abort()
+        if fault.hang:
+            await asyncio.Event().wait()
+        return response
+
+    async def _answer(self, request: web.BaseRequest, target: Target, asked: Request) -> web.StreamResponse:
+        if self.tokens is not None:
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if token not in self.tokens:
+                return refused(RefusalError(401, "Unauthorized", "Unauthorized"))
+        try:
+            if asked.verb == "watch":
+                return await self._watch(request, target, asked.query)
+            return web.json_response(self._do(target, asked), status=201 if asked.verb == "create" else 200)
+        except RefusalError as refusal:
+            return refused(refusal)
+
+    def _do(self, target: Target, asked: Request) -> Document:
+        kind = target.kind
+        match asked.verb:
+            case "list":
+                return self._list(target, asked.query)
+            case "create":
+                name = (target.key[0], asked.body["metadata"]["name"])
+                tagged = {"namespace": target.namespace} if kind.namespaced else {}
+                document = asked.body | {"metadata": asked.body["metadata"] | tagged}
+                _validate(kind, document)
+                done = self.storage.create(kind, name, document)
+            case "patch":
+                done = self._patch(target, asked)
+            case "delete":
+                uid = ((asked.body or {}).get("preconditions") or {}).get("uid", "")
+                done, gone = self.storage.delete(kind, target.key, uid)
+                self._collect()
+                if gone:
+                    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+            case _:
+                done = self.storage.read(kind, target.key)
+        return shown(kind, target.version, done)
+
+    def _patch(self, target: Target, asked: Request) -> Document:
+        now = self.storage.read(target.kind, target.key)
+        try:
+            json_patch = "json-patch" in asked.headers["Content-Type"]
+            wanted = operated(now, asked.body) if json_patch else merged(now, asked.body)
+        except PatchError:
+            # As kube-apiserver answers: which operation failed is not said.
+            message = "the server rejected our request due to an error in our request"
+            raise RefusalError(422, "Invalid", message) from None
+        _validate(target.kind, wanted)
+        return self.storage.update(target.kind, target.key, wanted, status=target.subresource == "status")
+
+    def _list(self, target: Target, query: Mapping[str, str]) -> Document:
+        judge = judge_of(query, target.namespace)
+        rest, version = self._snapshots.pop(query.get("continue", ""), None), str(self.storage.revision)
+        if "continue" in query:
+            version = base64.b64decode(query["continue"]).decode().partition("/")[0]
+            if rest is None or int(version) < self.storage.oldest:
+                raise RefusalError(410, "Expired", "the continue parameter is too old")
+        documents = rest or [each for each in self.storage.of(target.kind.plural).values() if judge(each)]
+        limit = int(query.get("limit", "0")) or len(documents)
+        metadata = {"resourceVersion": version}
+        if len(documents) > limit:
+            token = base64.b64encode(f"{version}/{len(documents)}".encode()).decode()
+            self._snapshots[token] = documents[limit:]
+            metadata["continue"] = token
+        items = [shown(target.kind, target.version, each) for each in documents[:limit]]
+        return {"kind": f"{target.kind.kind}List", "metadata": metadata, "items": items}
+
+    async def _watch(
+        self, request: web.BaseRequest, target: Target, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if "sendInitialEvents" in query and not self.streams:
+            message = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+            raise RefusalError(422, "Invalid", message, ({"field": "sendInitialEvents", "message": message},))
+        watcher = Watcher(target.kind, target.version, judge_of(query, target.namespace))
+        try:
+            watcher.begin(self.storage, query)
+        except RefusalError as refusal:  # the watch cache says so in a line of the watch
+            watcher.send("ERROR", json.loads(refused(refusal).body))  # type: ignore[arg-type]  # it is bytes
+            watcher.put(None)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        self.watchers.append(watcher)
+        try:
+            await response.prepare(request)
+            await watcher.serve(response, float(query.get("timeoutSeconds", "300")))
+        finally:
+            self.watchers.remove(watcher)
+        return response
+
+    def _target(self, path: str) -> Target | None:
+        """What a path names: ``/apis/GROUP/VERSION[/namespaces/NS]/PLURAL[/NAME[/SUBRESOURCE]]``."""
+        parts = path.strip("/").split("/")
+        group, rest = ("", parts[1:]) if parts[0] == "api" else (parts[1], parts[2:])
+        version, rest = rest[0], rest[1:]
+        namespace = ""
+        if len(rest) > 2 and rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        kind = self.kinds.get(rest[0]) if rest else None
+        if kind is None or kind.group != group or version not in kind.versions:
+            return None
+        name, subresource = ([*rest[1:], "", ""])[:2]
+        return Target(kind, version, namespace, name, subresource)
+
+    def _discovery(self, path: str) -> web.Response:
+        parts = path.strip("/").split("/")
+        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
+        found = [each for each in self.kinds.values() if each.group == group and version in each.versions]
+        if not found or len(parts) > (2 if parts[0] == "api" else 3):
+            return refused(RefusalError(404, "NotFound", "the server could not find the requested resource"))
+        return web.json_response(
+            {"kind": "APIResourceList", "resources": [{"name": each.plural} for each in found]}
+        )
+
+
+def _reading(target: Target, query: Mapping[str, str]) -> str:
+    if target.name:
+        return "get"
+    return "watch" if query.get("watch") == "true" else "list"
+
+
+def _validate(kind: Served, document: Any) -> None:
+    if problem := kind.validate(document):
+        raise RefusalError(
+            422, "Invalid", problem, ({"reason": "FieldValueInvalid", "message": problem, "field": ""},)
+        )
