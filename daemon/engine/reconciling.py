@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from daemon.engine.objects import ConflictError
+from daemon.engine.objects import ConflictError, ObjectsError
 from daemon.engine.queue import QueueClosedError, WorkQueue
 from daemon.metrics import Metrics
 
@@ -32,9 +32,18 @@ class Controller(Generic[K]):
     object.
     """
 
-    def __init__(self, name: str, reconcile: Reconcile[K], metrics: Metrics, *, workers: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        reconcile: Reconcile[K],
+        metrics: Metrics,
+        *,
+        workers: int = 1,
+        max_delay: float = 60.0,
+    ) -> None:
+        """*max_delay* is the longest pause after errors, in seconds."""
         self.name = name
-        self.queue: WorkQueue[K] = WorkQueue()
+        self.queue: WorkQueue[K] = WorkQueue(max_delay=max_delay)
         self._reconcile = reconcile
         self._metrics = metrics
         self._workers = workers
@@ -72,6 +81,9 @@ class Controller(Generic[K]):
         except ConflictError:
             result = "conflict"
             self.queue.retry(key)
+        except ObjectsError as error:  # the store's answer, which says all there is to know
+            result = "error"
+            log.warning("cannot read or write", error=str(error), retry_in=round(self.queue.retry(key), 3))
         except Exception:  # the one broad except: a bug in one key must not end the work on others
             result = "error"
             log.exception("reconcile failed", retry_in=round(self.queue.retry(key), 3))

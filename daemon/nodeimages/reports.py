@@ -17,6 +17,8 @@ from daemon.objects.meta import Key
 
 _TICK = 0.001
 """Timers may ring early by less than this, in seconds."""
+_LONGEST = 10.0
+"""Seconds after which a store that was away is told at the latest."""
 OnTold = Callable[[NodeImage, NodeImageStatus], None]
 """Called with the object as it was written, and the status that it had before."""
 
@@ -51,7 +53,7 @@ class Reports:
     def __init__(
         self, node_images: Objects[NodeImage], metrics: Metrics, clock: Clock, manner: Manner
     ) -> None:
-        self.controller: Controller[Key] = Controller("reports", self._write, metrics)
+        self.controller: Controller[Key] = Controller("reports", self._write, metrics, max_delay=_LONGEST)
         self._node_images = node_images
         self._clock = clock
         self._manner = manner

@@ -164,10 +164,26 @@ async def test_a_conflict_is_retried_soon_and_is_no_error(metrics: Metrics) -> N
 
 
 async def test_other_errors_of_the_store_are_errors(metrics: Metrics) -> None:
-    async with settled(Script(NotFoundError("gone"), None), metrics, 2):
+    async with settled(Script(NotFoundError("gone"), None), metrics, 2) as logs:
         pass
 
     assert counted(metrics) == {"error": 1, "ok": 1}
+    assert [(entry["log_level"], entry["error"]) for entry in logs] == [("warning", "gone")]
+    assert "exc_info" not in logs[0]
+
+
+async def test_pauses_grow_no_longer_than_they_may(metrics: Metrics) -> None:
+    script = Script(*[NotFoundError("gone")] * 12, None)
+    controller: Controller[str] = Controller("images", script, metrics, max_delay=2.0)
+
+    with capture_logs():
+        task = asyncio.create_task(controller.run())
+        controller.queue.add("a")
+        moments = await script.until(13)
+        controller.queue.close()
+        await task
+
+    assert max(after - before for before, after in pairwise(moments)) <= 2.0
 
 
 async def test_an_error_of_one_key_does_not_hold_up_others(metrics: Metrics) -> None:
