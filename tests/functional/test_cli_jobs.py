@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ def jobs(agent: ScriptedAgent, *words: str) -> int:
 def test_jobs_have_the_columns_of_openkruise(
     agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    long_ago = NOW - timedelta(hours=4, minutes=30)
+    long_ago = datetime.now(UTC) - timedelta(hours=4, minutes=30)
     agent.show(
         jobs=(
             a_job("web", created_at=long_ago),
