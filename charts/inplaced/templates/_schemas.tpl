@@ -21,7 +21,7 @@ type: string
 description: >-
   What to pull, as in a pod: nginx:1.27, or registry.example:5000/team/app@sha256:…; without tag and digest,
   the tag is latest.
-maxLength: 1024
+maxLength: 800
 x-kubernetes-validations:
   - rule: self != ''
     message: "is empty; allowed: an image reference such as nginx:1.27"
@@ -61,7 +61,7 @@ matchLabels:
 matchExpressions:
   type: array
   description: Further requirements; all must be met.
-  maxItems: 100
+  maxItems: 50
   items:
     type: object
     required: [key, operator]
@@ -93,7 +93,8 @@ matchExpressions:
           type: string
           maxLength: 63
           x-kubernetes-validations:
-            - rule: "!format.labelValue().validate(self).hasValue()"
+            # format.labelValue() would say the same at ten times the cost.
+            - rule: self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')
               message: "is not a valid label value; allowed: empty, or at most 63 letters, digits, '-', '_' or '.', starting and ending with a letter or digit"
   x-kubernetes-list-type: atomic
 {{- end }}
