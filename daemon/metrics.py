@@ -153,11 +153,11 @@ class Metrics:
         )
         self.events_dropped = Counter(
             "inplaced_events_dropped_total",
-            "Events about objects that were not written, by reason (rate, refused, full).",
+            "Events about objects that were not written, by reason (failed, full).",
             ["reason"],
             registry=self.registry,
         )
-        for reason in ("rate", "refused", "full"):
+        for reason in ("failed", "full"):
             self.events_dropped.labels(reason)
 
     def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
