@@ -143,7 +143,7 @@ class NodeHalf:
     @property
     def runtime_problem(self) -> str:
         """Why nothing can be pulled now; empty when it can."""
-        return self._around.runtimes.problem
+        return self._around.runtimes.problem or self.images.problem
 
     def runtimes(self) -> tuple[RuntimeView, ...]:
         """A row for each runtime."""

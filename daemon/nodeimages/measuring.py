@@ -82,6 +82,10 @@ class Measuring:
             return None
 
 
+class DiskError(Exception):
+    """Where the images lie cannot be told or read; the message names the place."""
+
+
 class ImageDisk:
     """The file system that holds the images of a runtime."""
 
@@ -89,21 +93,19 @@ class ImageDisk:
         self._host_root = host_root
         self._mountpoints: dict[str, str] = {}
 
-    async def space(self, runtime: Runtime) -> tuple[str, Space] | None:
-        """Its mount point and room, or None while the runtime does not say where it is."""
+    async def space(self, runtime: Runtime) -> tuple[str, Space]:
+        """Its mount point and room. Raises CriError or DiskError."""
         mountpoint = self._mountpoints.get(runtime.socket) or await self._find(runtime)
-        if mountpoint is None:
-            return None
         path = self._host_root / mountpoint.lstrip("/")
         try:
             return mountpoint, read_space(path)
         except OSError as error:
-            log.warning("cannot read the image file system", path=str(path), error=str(error))
             self._mountpoints.pop(runtime.socket, None)
-            return None
+            problem = f"the file system of the images cannot be read: {path}: {error.strerror}"
+            raise DiskError(problem) from error
 
-    async def _find(self, runtime: Runtime) -> str | None:
+    async def _find(self, runtime: Runtime) -> str:
         usage = await runtime.client.image_fs_info()
         if not usage:
-            return None
+            raise DiskError("the runtime does not say on which file system its images lie")
         return self._mountpoints.setdefault(runtime.socket, usage[0].mountpoint)

@@ -14,7 +14,7 @@ from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
 from daemon.nodeimages import disk
 from daemon.nodeimages.attempts import Attempts
-from daemon.nodeimages.measuring import ImageDisk
+from daemon.nodeimages.measuring import DiskError, ImageDisk
 from daemon.nodeimages.pins import Pins
 from daemon.nodeimages.planner import is_finished, plan
 from daemon.nodeimages.plans import (
@@ -36,6 +36,9 @@ from daemon.objects.images import ImageTagStatus, NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
 
 log = structlog.get_logger()
+
+_ASK_AGAIN = 1.0
+"""Seconds until a runtime that is up but could not be read is asked again: nothing else would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class NodeImages:
         self.report: dict[str, ImageTagStatus] = {}
         self.held: dict[str, Failure] = {}
         self.disk: DiskState | None = None
+        self.problem = ""
+        """Why nothing can be pulled although the runtime is up; empty when it can."""
         self._node: Node | None = None
         self._spec: NodeImageSpec | None = None
         self._pinned_by: Runtime | None = None
@@ -138,6 +143,7 @@ class NodeImages:
         runtime = node.runtimes.default
         if runtime is None:
             self._pinned_by = None  # its pins are read anew when it is back
+            self.problem = ""
         ready = runtime is not None and await self._prepare(node, runtime)
         stored = {item.ref for item in wanted if is_finished(recorded.get(item.ref), item.version)}
         node.attempts.keep_only(self.wanted, stored)
@@ -165,23 +171,25 @@ class NodeImages:
         return recorded | ended
 
     async def _prepare(self, node: Node, runtime: Runtime) -> bool:
-        """Read pins and disk of the runtime; False when it does not answer."""
+        """Read pins and disk of the runtime; False when that is not possible."""
+        before, self.problem = self.problem, ""
         try:
             if self._pinned_by is not runtime:
                 await node.pins.load(runtime.extras)
                 self._pinned_by = runtime
-            found = await node.disk.space(runtime)
-        except CriError as error:
-            log.info("runtime does not answer", runtime=runtime.socket, error=str(error))
-            node.runtimes.suspect(runtime)
+            mountpoint, space = await node.disk.space(runtime)
+        except (CriError, DiskError) as error:
+            self.problem = str(error)
+            if self.problem != before:
+                log.warning("runtime cannot be read", runtime=runtime.socket, error=self.problem)
+            if isinstance(error, CriError):
+                node.runtimes.suspect(runtime)
             return False
-        if found is not None:
-            mountpoint, space = found
-            reserve = disk.reserve(space.capacity, node.limits.reserve_percent)
-            self.disk = DiskState(mountpoint, space.capacity, space.free, reserve)
-            node.metrics.disk_free.set(space.free)
-            node.metrics.disk_available.set(self.disk.available)
-        return found is not None
+        reserve = disk.reserve(space.capacity, node.limits.reserve_percent)
+        self.disk = DiskState(mountpoint, space.capacity, space.free, reserve)
+        node.metrics.disk_free.set(space.free)
+        node.metrics.disk_available.set(self.disk.available)
+        return True
 
     def _apply(self, node: Node, action: Action) -> None:
         match action:
@@ -210,6 +218,8 @@ class NodeImages:
         wakes = [made.wake_in] if made.wake_in is not None else []
         if made.held:
             wakes.append(node.limits.space_retry)
+        if self.problem:
+            wakes.append(_ASK_AGAIN)
         if any(record.stage is Stage.PULLING for record in node.attempts.records.values()):
             wakes.append(node.limits.status_interval)
         return min(wakes, default=None)
