@@ -29,6 +29,9 @@ _BETWEEN = 1.0
 _BETWEEN_MORE = 0.05
 """Seconds between two words of progress of one job, the second for each job that goes on."""
 
+_NEAR = 0.001
+"""Seconds before its time at which a word may be told, since timers are not exact."""
+
 log = structlog.get_logger()
 
 
@@ -97,7 +100,7 @@ class Statuses(Generic[J]):
             untold = self._untold[key] = _Untold(uid, self._clock.monotonic())
         untold.status = status
         wait = 0.0 if _is_urgent(status) else self._due(untold) - self._clock.monotonic()
-        if wait > 0:
+        if wait > _NEAR:
             return wait
         await self._write(stored, untold, status)
         return None

@@ -25,6 +25,8 @@ Edits = Mapping[str, Edit]
 
 _PAUSE = 0.02
 """Seconds between two writes of one node: what comes meanwhile goes in one write. The first never waits."""
+_NEAR = 0.001
+"""Seconds before its time at which a write may be made, since timers are not exact."""
 _WRITERS = 32
 """Writes on the way at the same time."""
 
@@ -63,7 +65,7 @@ class NodeSpecs:
         if node not in self._waiting:
             return None
         early = self._written_at.get(node, -math.inf) + _PAUSE - self._clock.monotonic()
-        if early > 0:
+        if early > _NEAR:
             return early
         edits = self._waiting.pop(node)
         try:
