@@ -99,9 +99,9 @@ class Asking:
             raise RefusedError(
                 f"imagePullPolicy {request.image_pull_policy!r} is unknown; allowed: IfNotPresent, Always"
             )
-        secret = secret_of(request.docker_config) if request.docker_config else None
-        name = secret.metadata.name if secret is not None else ""
         try:
+            secret = secret_of(request.docker_config) if request.docker_config else None
+            name = secret.metadata.name if secret is not None else ""
             jobs = [job_for(_wish(request, image), name) for image in request.images]
         except WishError as error:
             raise RefusedError(str(error)) from error

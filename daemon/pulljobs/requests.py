@@ -61,12 +61,15 @@ def job_for(wish: Wish, secret: str) -> ImagePullJob:
 
 
 def secret_of(docker_config: str) -> Secret:
-    """The Secret that holds a docker config for one request."""
-    return Secret(
+    """The Secret that holds a docker config for one request. Raises WishError."""
+    secret = Secret(
         metadata=ObjectMeta(name=f"pull-{uuid.uuid4().hex[:10]}", namespace=NAMESPACE),
         type="kubernetes.io/dockerconfigjson",
         string_data={".dockerconfigjson": docker_config},
     )
+    if problems_of(secret):
+        raise WishError("dockerConfig: does not hold a docker config; allowed: a JSON object")
+    return secret
 
 
 async def store_jobs(

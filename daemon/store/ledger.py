@@ -7,7 +7,7 @@ What the manifests changed is told at once.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import TypeVar, cast
 
 from msgspec.structs import replace
@@ -113,7 +113,7 @@ class Ledger:
         return self._stored(now.obj if told == now.obj else self._versioned(told), now.origin)
 
     def delete(self, obj: Stored) -> list[ObjectId]:
-        """Remove the object with this UID and all that it controls; return what has gone."""
+        """Remove the object with this UID and what existed for it alone; return what has gone."""
         now = self.record(ObjectId(obj.kind, obj.metadata.key))
         if now is None or not now.present or now.obj.metadata.uid != obj.metadata.uid:
             return []
@@ -171,10 +171,13 @@ class Ledger:
         return [id_ for record in gone for id_ in self._remove(record, for_good=True)]
 
     def remove_orphans(self) -> list[ObjectId]:
-        """Remove what is controlled by an object that is no longer there; return what has gone."""
-        uids = {record.obj.metadata.uid for record in self.records() if record.present}
-        orphans = [record for record in self.records() if record.present and _controllers(record) - uids]
+        """Remove what exists for objects that are no longer there; return what has gone."""
+        present = self._uids()
+        orphans = [record for record in self.records() if _is_orphan(record, present)]
         return [id_ for record in orphans if self.record(record.id) is record for id_ in self._remove(record)]
+
+    def _uids(self) -> set[str]:
+        return {record.obj.metadata.uid for record in self.records() if record.present}
 
     def _declared(self, now: Record | None, document: Document) -> Record:
         """The record that the document asks for."""
@@ -213,15 +216,15 @@ class Ledger:
         return with_metadata(obj, replace(obj.metadata, resource_version=str(self._version)))
 
     def _remove(self, record: Record, *, for_good: bool = False) -> list[ObjectId]:
-        """Remove a record and what it controls; a declared one is remembered as removed."""
+        """Remove a record, and what has no owner left then; a declared one is remembered as removed."""
         if record.origin is None or for_good:
             self._drop(record.id)
         else:
             bare = with_status_of(record.obj, None)
             self._set(Record(bare, replace(record.origin, removed=True)))
         gone = [record.id]
-        for each in [each for each in self.records() if record.obj.metadata.uid in _controllers(each)]:
-            if self.record(each.id) is each and each.present:
+        for each in [each for each in self.records() if record.obj.metadata.uid in _owners(each)]:
+            if self.record(each.id) is each and _is_orphan(each, self._uids()):
                 gone += self._remove(each)
         return gone
 
@@ -247,5 +250,16 @@ def _with_tags(now: ObjectMeta, wanted: ObjectMeta) -> ObjectMeta:
     )
 
 
-def _controllers(record: Record) -> set[str]:
-    return {owner.uid for owner in record.obj.metadata.owner_references if owner.controller}
+def _owners(record: Record) -> set[str]:
+    return {owner.uid for owner in record.obj.metadata.owner_references}
+
+
+def _is_orphan(record: Record, present: Set[str]) -> bool:
+    """Whether it was made for objects that have all gone, or for ones that its maker came to make no more.
+
+    What a manifest declares has been exported from a cluster, perhaps, with owners that are not here.
+    """
+    if record.origin is not None or not record.present:
+        return False
+    owners = _owners(record)
+    return not owners & present if owners else KINDS[record.obj.kind].secret

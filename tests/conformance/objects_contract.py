@@ -217,6 +217,30 @@ class ObjectsContract:
         await jobs.delete(told)
         assert await heard.key() == key
 
+    async def test_what_exists_for_several_objects_goes_with_the_last_of_them(self, jobs: Jobs) -> None:
+        first, last = [await jobs.create(new_job(name)) for name in ("first", "last")]
+        owners = tuple(
+            OwnerReference(
+                kind="ImagePullJob",
+                name=each.metadata.name,
+                uid=each.metadata.uid,
+                api_version=each.api_version,
+            )
+            for each in (first, last)
+        )
+        child = new_job("child")
+        child = await jobs.create(replace(child, metadata=replace(child.metadata, owner_references=owners)))
+        heard = Heard(jobs)
+
+        await jobs.delete(first)
+        kept = jobs.get(child.metadata.key)
+        await jobs.delete(last)
+
+        assert kept is not None
+        async with asyncio.timeout(DEADLINE):
+            while jobs.get(child.metadata.key) is not None:
+                await heard.key()
+
     async def test_what_an_object_controls_goes_with_it(self, jobs: Jobs) -> None:
         parent = await jobs.create(new_job("parent"))
         reference = OwnerReference(

@@ -43,20 +43,20 @@ class Process:
     """A standalone process, asked over its own socket as a person's tools would."""
 
     world: "World"
-    _client: aiohttp.ClientSession
+    client: aiohttp.ClientSession
 
     async def get(self, path: str) -> str:
         """Body of an answer."""
-        async with self._client.get(f"http://agent{path}") as answer:
+        async with self.client.get(f"http://agent{path}") as answer:
             return await answer.text()
 
     async def post(self, path: str, body: object) -> tuple[int, Any]:
         """Status and decoded body of an answer."""
-        async with self._client.post(f"http://agent{path}", json=body) as answer:
+        async with self.client.post(f"http://agent{path}", json=body) as answer:
             return answer.status, await answer.json()
 
     async def view(self) -> NodeView:
-        async with self._client.get("http://agent/statusz", headers={"Accept": "application/json"}) as answer:
+        async with self.client.get("http://agent/statusz", headers={"Accept": "application/json"}) as answer:
             return msgspec.json.decode(await answer.read(), type=NodeView)
 
     async def until(self, reached: Callable[[NodeView], bool], what: str) -> NodeView:

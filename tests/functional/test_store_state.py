@@ -8,7 +8,7 @@ import yaml
 from msgspec.structs import replace
 
 from daemon.objects.images import ImageEntry, ImageTag, NodeImage, NodeImageSpec, Secret
-from daemon.objects.meta import Key, ObjectMeta
+from daemon.objects.meta import Key, ObjectMeta, OwnerReference
 from daemon.store.files import StateDirectoryError, StorageError
 from daemon.store.ledger import InvalidObjectError
 from tests.functional.stores import SECRET, job, job_text, loaded, running, state, store_at, told
@@ -46,11 +46,11 @@ async def test_a_secret_of_a_manifest_is_never_written(tmp_path: Path, manifests
 
 async def test_a_secret_of_a_request_is_for_the_agent_alone(tmp_path: Path) -> None:
     (tmp_path / "state" / "secrets").mkdir(parents=True, mode=0o755)
-    made = Secret(
-        metadata=ObjectMeta(name="asked", namespace="default"), string_data={".dockerconfigjson": "{}"}
-    )
     async with loaded(tmp_path) as seen:
-        await seen.secrets.create(made)
+        asker = await seen.jobs.create(job("asker"))
+        owner = OwnerReference(kind="ImagePullJob", name="asker", uid=asker.metadata.uid)
+        metadata = ObjectMeta(name="asked", namespace="default", owner_references=(owner,))
+        made = await seen.secrets.create(Secret(metadata=metadata, string_data={".dockerconfigjson": "{}"}))
 
     folder = tmp_path / "state" / "secrets"
     modes = [
@@ -62,6 +62,15 @@ async def test_a_secret_of_a_request_is_for_the_agent_alone(tmp_path: Path) -> N
         kept = seen.secrets.get(Key("default", "asked"))
         assert kept is not None
         assert kept.string_data == made.string_data
+
+
+async def test_a_secret_of_a_request_that_a_crash_cut_short_is_removed(tmp_path: Path) -> None:
+    async with loaded(tmp_path) as seen:
+        await seen.secrets.create(Secret(metadata=ObjectMeta(name="asked", namespace="default")))
+
+    async with loaded(tmp_path) as seen:
+        assert seen.secrets.list() == ()
+    assert not (tmp_path / "state" / "secrets" / "default" / "asked.yaml").exists()
 
 
 async def test_an_object_without_namespace_is_kept(tmp_path: Path) -> None:
