@@ -12,13 +12,14 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import Objects
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
-from daemon.nodeimages.attempts import Attempts, Backoff, Tools
+from daemon.nodeimages.attempts import Attempts, Tools
 from daemon.nodeimages.hosts import HostsConfig
 from daemon.nodeimages.live import Live
 from daemon.nodeimages.measuring import ImageDisk, Measuring
 from daemon.nodeimages.pins import Pins
 from daemon.nodeimages.plugins import CredentialPlugins, load_plugins
 from daemon.nodeimages.reconciler import Limits, Node, NodeImages
+from daemon.nodeimages.records import Backoff
 from daemon.nodeimages.registry import RegistryClient
 from daemon.nodeimages.reports import Manner, Pace, Reports
 from daemon.nodeimages.views import Known, pull_views

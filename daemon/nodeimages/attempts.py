@@ -4,11 +4,10 @@ Every task has this object's task group as its parent, and ends by calling ``on_
 """
 
 import asyncio
-import random
 import re
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -19,47 +18,19 @@ from daemon.engine.clock import Clock
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.live import Live
-from daemon.nodeimages.measuring import Measured, Measuring
+from daemon.nodeimages.measuring import Measuring
 from daemon.nodeimages.plans import UNCOUNTED, Attempt, Failure, Stage, Wanted
 from daemon.nodeimages.pulling import PullAttemptError, failure_of_question, pull
+from daemon.nodeimages.records import Backoff, Record, outstanding
 
 log = structlog.get_logger()
 
 _RUNTIME_PAUSE = 1.0
 """Seconds after which a pull is tried again that the runtime's end has cut off."""
 _RELEASE_TIMEOUT = 10.0
+_STALE_AFTER = 60.0
+"""Seconds after which an image that waits for space is looked at again, as others may have brought layers."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses between attempts, in seconds."""
-
-    first: float
-    longest: float
-    space: float
-    """Between two attempts that found the disk full."""
-
-    def after(self, failures: int) -> float:
-        """Doubling, with jitter, so that many nodes do not ask a registry in step."""
-        pause = min(self.first * 2.0 ** min(failures - 1, 32), self.longest)
-        return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, is no secret
-
-
-@dataclass(slots=True)
-class Record:
-    """What is known of one request while it lasts."""
-
-    wanted: Wanted
-    stage: Stage = Stage.IDLE
-    task: "asyncio.Task[None] | None" = None
-    measured: Measured | None = None
-    failures: int = 0
-    failure: Failure | None = None
-    retry_at: float = 0.0
-    retry_time: datetime | None = None
-    started_at: datetime | None = None
-    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +65,7 @@ class Attempts:
         """The last progress of pulls that have ended, for as long as their image is wanted."""
         self._group: asyncio.TaskGroup | None = None
         self._closed = asyncio.Event()
+        self._pulled = 0
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -130,14 +102,19 @@ class Attempts:
             version=record.wanted.version,
             stage=record.stage,
             facts=record.measured.facts if record.measured else None,
+            stale=self._is_stale(record),
             failures=record.failures,
             failure=record.failure,
             retry_at=record.retry_at,
             started_at=record.started_at,
             image_id=record.image_id,
             percent=progress.percent if progress else 0,
-            outstanding=_outstanding(record, progress),
+            outstanding=outstanding(record, progress),
         )
+
+    def _is_stale(self, record: Record) -> bool:
+        pulled, at = record.looked
+        return self._pulled > pulled or self._tools.clock.monotonic() - at > _STALE_AFTER
 
     def keep_only(self, wanted: Mapping[str, Wanted], finished: Collection[str]) -> None:
         """Forget requests that are over or replaced, once nothing runs for them."""
@@ -185,7 +162,10 @@ class Attempts:
 
     async def _look(self, record: Record, runtime: Runtime) -> None:
         try:
-            record.measured = await self._tools.measuring.look(record.wanted, runtime)
+            known = record.measured.blobs if record.measured is not None else None
+            looked = self._pulled, self._tools.clock.monotonic()
+            record.measured = await self._tools.measuring.look(record.wanted, runtime, known)
+            record.looked = looked
         except CriError as error:
             self._fail(record, failure_of_question(error))
             self._report_down(error, runtime)
@@ -278,6 +258,7 @@ class Attempts:
     def _count(self, record: Record, progress: Progress | None, *, succeeded: bool) -> None:
         metrics = self._tools.metrics
         if succeeded:
+            self._pulled += 1
             metrics.pulls.labels("pulled", "").inc()
             record.failure = None
             log.info("pulled", image=record.wanted.ref, **_sizes(progress))
@@ -296,11 +277,3 @@ def _sizes(progress: Progress | None) -> dict[str, object]:
     if progress is None or not progress.known:
         return {}
     return {"fetched": progress.done, "reused": progress.reused}
-
-
-def _outstanding(record: Record, progress: Progress | None) -> int:
-    """Bytes of disk that a running pull will still take, from how much of it is fetched."""
-    if record.stage not in (Stage.PULLING, Stage.CANCELLING) or record.measured is None:
-        return 0
-    share = progress.done / progress.total if progress is not None and progress.total else 0.0
-    return int(record.measured.facts.needed * (1.0 - share))

@@ -1,6 +1,6 @@
 """Looks before a pull: is the image present, how large is it, how much room is there."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One look at an image. ``blobs`` is None where the registry did not tell them."""
+    """One look at an image. ``blobs``, its config first, is None where the registry did not tell them."""
 
     facts: Facts
     blobs: tuple[Blob, ...] | None = None
@@ -54,21 +54,24 @@ class Measuring:
         self._factor = factor
         self._floor = floor
 
-    async def look(self, wanted: Wanted, runtime: Runtime) -> Measured:
-        """Find out what a pull of *wanted* would do now. Raises CriError when the runtime fails."""
+    async def look(self, wanted: Wanted, runtime: Runtime, known: tuple[Blob, ...] | None = None) -> Measured:
+        """Find out what a pull of *wanted* would do now. Raises CriError when the runtime fails.
+
+        *known* is what an earlier look found the image to be made of: its registry is not asked again then.
+        """
         if wanted.rule == "IfNotPresent":
             image = await runtime.client.image_status(wanted.ref)
             if image is not None:
                 return Measured(Facts(image_id=image.id))
-        size = await self._size(wanted)
-        if size is None:
+        blobs = known or await self._blobs(wanted)
+        if blobs is None:
             return Measured(Facts(needed=self._floor))
-        blobs = (size.config, *size.layers)
         present = await runtime.extras.present([blob.digest for blob in blobs])
-        return Measured(Facts(needed=self._needed(size.layers, present)), blobs, present)
+        return Measured(Facts(needed=needed_bytes(blobs[1:], present, self._factor)), blobs, present)
 
-    def _needed(self, layers: Sequence[Blob], present: Collection[str]) -> int:
-        return needed_bytes(layers, present, self._factor)
+    async def _blobs(self, wanted: Wanted) -> tuple[Blob, ...] | None:
+        size = await self._size(wanted)
+        return None if size is None else (size.config, *size.layers)
 
     async def _size(self, wanted: Wanted) -> ImageSize | None:
         if self._sizes is None:

@@ -169,6 +169,8 @@ class _Steps:
         self._until_deadline(wanted)
         if begun:
             return _status(wanted, "Pulling", start_time=self._seen.now)
+        if attempt.stage is Stage.LOOKING and attempt.facts is not None:
+            self._fits(wanted, attempt.facts)  # what it waits for stays told meanwhile
         failure = self.held.get(wanted.ref) or attempt.failure
         if failure is None:
             return _status(wanted, "Waiting")
@@ -188,7 +190,10 @@ class _Steps:
             return False  # the runtime's return wakes us
         elif attempt.facts is None:
             self._look(wanted, attempt.failures)
-        elif self._fits(wanted, attempt.facts) and self._slots > 0:
+        elif not self._fits(wanted, attempt.facts):
+            if attempt.stale:
+                self._look(wanted, attempt.failures)
+        elif self._slots > 0:
             self._slots -= 1
             self._space -= attempt.facts.needed
             self.actions.append(Pull(wanted, attempt.facts))
@@ -201,7 +206,7 @@ class _Steps:
             self.actions.append(Look(wanted, failures))
 
     def _fits(self, wanted: Wanted, facts: Facts) -> bool:
-        if facts.needed <= self._space:
+        if facts.needed <= max(self._space, 0):  # what needs nothing fits on a full disk, too
             return True
         self.held[wanted.ref] = no_space(facts.needed, self._space)
         return False

@@ -72,6 +72,8 @@ class Attempt:
     version: int
     stage: Stage = Stage.IDLE
     facts: Facts | None = None
+    stale: bool = False
+    """Whether the facts may have changed since: layers that it shares with others have come, perhaps."""
     failures: int = 0
     failure: Failure | None = None
     """Of the last attempt."""

@@ -6,13 +6,13 @@ from typing import Literal
 
 from daemon.cri.progress import Progress
 from daemon.debug.views import LayerView, PullView
-from daemon.nodeimages.attempts import Record
 from daemon.nodeimages.plans import (
     Failure,
     Stage,
     Wanted,
 )
 from daemon.nodeimages.pulling import remedy_for
+from daemon.nodeimages.records import Record
 from daemon.objects.images import ImageTagStatus
 
 PullPhase = Literal["Waiting", "Pulling", "Unpacking", "BackingOff", "Succeeded", "Failed"]

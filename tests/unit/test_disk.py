@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.cri.extras import Blob
-from daemon.nodeimages.disk import NoSpace, Space, check, needed_bytes, read_space, reserve
+from daemon.nodeimages.disk import needed_bytes, read_space, reserve
 
-GIB = 2**30
-sizes = st.integers(0, 2**50)
 blobs = st.builds(Blob, st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 10**12))
 
 
@@ -26,44 +24,6 @@ def test_the_default_reserve_is_the_eviction_threshold_of_the_kubelet() -> None:
     assert reserve(1000) == 150
     assert reserve(1001) == 151
     assert reserve(1000, 0) == 0
-
-
-def test_a_pull_that_just_fits_may_start() -> None:
-    assert check(Space(free=250, capacity=1000), 150, 100) is None
-
-
-def test_a_pull_that_does_not_fit_is_told_what_to_free() -> None:
-    refused = check(Space(free=4 * GIB, capacity=20 * GIB), 3 * GIB, 3 * GIB)
-
-    assert refused == NoSpace(
-        needed=3 * GIB,
-        available=GIB,
-        remedy="needs 3.0 GiB, 1.0 GiB available: free at least 2.0 GiB on the image file system, "
-        "or lower the disk reserve (now 3.0 GiB)",
-    )
-
-
-def test_a_pull_that_needs_nothing_may_start_on_a_full_disk() -> None:
-    assert check(Space(free=0, capacity=1000), 150, 0) is None
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 * 2**60, "3145728.0 TiB")]
-)
-def test_sizes_are_readable(size: int, text: str) -> None:
-    refused = check(Space(free=0, capacity=0), size, 1)
-
-    assert refused is not None
-    assert f"(now {text})" in refused.remedy
-
-
-@given(sizes, sizes, sizes, sizes)
-def test_a_pull_starts_exactly_when_the_reserve_stays_free(
-    free: int, capacity: int, reserved: int, needed: int
-) -> None:
-    refused = check(Space(free, capacity), reserved, needed)
-
-    assert (refused is None) == (needed == 0 or free - needed >= reserved)
 
 
 @given(st.lists(blobs), st.frozensets(st.sampled_from(["a", "b", "c", "d"])), st.floats(1, 20))

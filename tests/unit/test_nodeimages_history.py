@@ -7,7 +7,7 @@ import pytest
 from daemon.nodeimages.planner import PIN_WITHIN, is_finished, plan
 from daemon.nodeimages.plans import Attempt, Facts, Failure, Look, Observed, Pin, Pull, Stage
 from daemon.objects.images import ImageTagStatus
-from tests.unit.test_nodeimages_planner import MIB, NOW, done, observed, wanted
+from tests.unit.node_plans import MIB, NOW, done, observed, wanted
 
 LATER = NOW + timedelta(seconds=10)
 DENIED = Failure("Denied", "no access")

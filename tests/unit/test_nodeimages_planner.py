@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -21,33 +21,9 @@ from daemon.nodeimages.plans import (
     Pull,
     Stage,
     Unpin,
-    Wanted,
 )
 from daemon.objects.images import ImageTagStatus
-
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
-MIB = 2**20
-
-
-def wanted(name: str = "app", version: int = 0, **values: object) -> Wanted:
-    fields: dict[str, object] = {"created_at": NOW} | values
-    return Wanted(ref=f"{name}:1", name=name, tag="1", version=version, **fields)  # type: ignore[arg-type]
-
-
-def observed(*items: Wanted, **values: object) -> Observed:
-    fields: dict[str, object] = {
-        "now": NOW,
-        "monotonic": 100.0,
-        "recorded": {},
-        "attempts": {},
-        "pinned": frozenset(),
-        "available": 10 * MIB,
-    } | values
-    return Observed(wanted=items, **fields)  # type: ignore[arg-type]
-
-
-def done(version: int = 0, phase: str = "Succeeded") -> ImageTagStatus:
-    return ImageTagStatus(tag="1", phase=phase, version=version, completion_time=NOW)  # type: ignore[arg-type]
+from tests.unit.node_plans import MIB, NOW, done, observed, wanted
 
 
 def test_an_unknown_image_is_looked_at_before_anything_else() -> None:
@@ -158,46 +134,6 @@ def test_running_pulls_use_up_the_workers() -> None:
     made = plan(observed(wanted("a"), wanted("b"), attempts=attempts, workers=1))
 
     assert made.actions == ()
-
-
-def test_a_pull_that_would_fill_the_disk_is_held_and_says_what_is_missing() -> None:
-    facts = Facts(needed=20 * MIB)
-
-    made = plan(observed(wanted(), attempts={"app:1": Attempt(0, facts=facts)}))
-
-    assert made.actions == ()
-    assert made.report["app:1"].reason == "NoSpace"
-    assert made.report["app:1"].message == "needs 20.0 MiB of disk, 10.0 MiB are available above the reserve"
-    assert made.held["app:1"].remedy
-
-
-def test_two_pulls_that_fit_alone_do_not_share_the_same_room() -> None:
-    attempts = {ref: Attempt(0, facts=Facts(needed=6 * MIB)) for ref in ("a:1", "b:1")}
-
-    made = plan(observed(wanted("a"), wanted("b"), attempts=attempts))
-
-    assert [action.wanted.name for action in made.actions if isinstance(action, Pull)] == ["a"]
-    assert made.held.keys() == {"b:1"}
-
-
-def test_what_a_running_pull_will_still_take_is_not_given_away() -> None:
-    attempts = {
-        "a:1": Attempt(0, Stage.PULLING, outstanding=8 * MIB),
-        "b:1": Attempt(0, facts=Facts(needed=4 * MIB)),
-    }
-
-    made = plan(observed(wanted("a"), wanted("b"), attempts=attempts))
-
-    assert made.held.keys() == {"b:1"}
-
-
-def test_a_full_disk_uses_up_no_retry() -> None:
-    full = Attempt(0, failures=0, failure=Failure("NoSpace", "full"), retry_at=0.0)
-
-    made = plan(observed(wanted(backoff_limit=0), attempts={"app:1": full}))
-
-    assert made.actions == (Look(wanted(backoff_limit=0)),)
-    assert made.report["app:1"].phase == "Waiting"
 
 
 def test_a_failure_waits_for_its_back_off_and_says_why() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from daemon.cri.extras import Blob, Ingest
 from daemon.cri.progress import Progress, Sighting, begin, finish, observe
 from daemon.debug.views import PullView
-from daemon.nodeimages.attempts import Record
 from daemon.nodeimages.plans import Failure, Stage, Wanted
+from daemon.nodeimages.records import Record
 from daemon.nodeimages.views import Known, pull_views
 from daemon.objects.images import ImageTagStatus
 
