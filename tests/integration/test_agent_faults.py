@@ -191,3 +191,27 @@ async def test_two_images_that_fit_only_one_by_one_never_fill_the_disk(
     assert len(running) == 1
     assert sum(job.succeeded for job in view.jobs) == 1
     assert faulty_registry.bytes_of("/blobs/") < 28 * MIB
+
+
+async def test_two_versions_that_share_their_layers_both_come_to_a_disk_with_room_for_one(
+    make_agent: MakeAgent,
+    make_containerd: MakeContainerd,
+    flavour: Flavour,
+    faulty_registry: FaultyRegistry,
+    prefix: str,
+) -> None:
+    containerd = await make_containerd(flavour, disk_size=96 * MIB)
+    maker = ImageMaker(faulty_registry, prefix)
+    one = await maker.make_random("app", 26 * MIB)
+    two = await maker.make("app", one.layers, env={"VERSION": "2"}, tags=["v2"])
+    held = faulty_registry.go_wrong(hold(-1))
+    agent = await make_agent(containerd)
+
+    agent.write("both", pull_job("one", one.ref), pull_job("two", two.ref))
+    await held.held.wait()
+    await agent.until(is_held, "one held")
+    faulty_registry.recover()
+    jobs = await agent.ended("one", "two")
+
+    assert {job.succeeded for job in jobs.values()} == {1}
+    assert len([served for served in faulty_registry.requests(one.layers[0].digest) if served.bytes]) == 1
