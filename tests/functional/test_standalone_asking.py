@@ -116,6 +116,20 @@ async def test_everything_that_is_shown_can_be_asked_for(here: World) -> None:
     assert (here.state / "nodeimages").is_dir()
 
 
+async def test_a_list_shows_its_images_and_which_of_them_failed(here: World) -> None:
+    missing = "registry.test/missing:v1"
+    job = pull_job("all", "") | {"kind": "ImageListPullJob"}
+    job["spec"] = {"images": [REF, missing], "pullPolicy": {"backoffLimit": 0}}
+
+    async with here.running() as process:
+        here.write("all", job)
+        ended = await process.ended("all")
+
+    assert (ended.kind, ended.images) == ("ImageListPullJob", (REF, missing))
+    assert (ended.desired, ended.succeeded, ended.failed) == (2, 1, 1)
+    assert ended.source == "all.yaml:1"
+
+
 async def test_labels_of_the_node_follow_its_settings(here: World) -> None:
     job_for_gpus = pull_job(
         "app", REF, selector={"matchLabels": {"pool": "gpu"}}, completionPolicy={"type": "Never"}

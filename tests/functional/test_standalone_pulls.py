@@ -155,6 +155,57 @@ async def test_wrong_bytes_are_dropped_before_the_next_attempt(here: World) -> N
     assert here.containerd.ingests == {}
 
 
+async def test_what_cannot_be_dropped_stays_and_hinders_nothing(here: World) -> None:
+    stuck = here.runtime.hang("PullImage", times=1)
+    here.containerd.refuse["Content.Abort"] = Status.PERMISSION_DENIED
+
+    async with here.running() as process:
+        here.write("app", pull_job("app", REF))
+        await stuck.met.wait()
+        here.containerd.fetch(f"layer-{LAYER}", 30, 100)
+        await process.pull(REF, lambda pull: pull.bytes_done == 30, "half fetched")
+        here.withdraw("app")
+        await process.until(is_forgotten, "forgotten")
+        here.write("again", pull_job("again", REF))
+        job = await process.ended("again")
+
+    assert "Content.Abort" in here.containerd.calls
+    assert job.succeeded == 1
+
+
+async def test_what_another_pull_fetches_too_is_not_dropped(here: World) -> None:
+    other = "registry.test/other:v1"
+    here.node.offer(other)
+    stuck = here.runtime.hang("PullImage")
+
+    async with here.running() as process:
+        here.write("app", pull_job("app", REF))
+        await stuck.met.wait()
+        here.containerd.fetch(f"layer-{LAYER}", 30, 100)
+        await process.pull(REF, lambda pull: pull.bytes_done == 30, "half fetched")
+        here.write("other", pull_job("other", other))
+        await process.pull(other, lambda pull: pull.phase == "Pulling", "begun")
+        here.containerd.fetch(f"layer-{LAYER}", 60, 100)
+        await process.pull(REF, lambda pull: pull.bytes_done == 60, "further")
+        here.withdraw("other")
+        await process.until(lambda view: len(view.pulls) == 1, "forgotten")
+
+        assert here.containerd.ingests.keys() == {f"layer-{LAYER}"}
+
+
+async def test_a_disk_that_fills_up_while_a_pull_runs_uses_up_no_retry(here: World) -> None:
+    text = "failed to extract layer: write /x: no space left on device"
+    here.runtime.fail("PullImage", Status.UNKNOWN, text, times=2)
+
+    async with here.running(space_retry="0.5") as process:
+        here.write("app", pull_job("app", REF, pullPolicy=ONCE))
+        pull = await process.pull(REF, lambda pull: pull.reason == "NoSpace", "told")
+        job = await process.ended("app")
+
+    assert pull.failures == 0
+    assert (job.succeeded, len(here.pulled())) == (1, 3)
+
+
 @pytest.mark.parametrize("what", ["PullImage", "ImageStatus"])
 async def test_a_runtime_that_goes_away_uses_up_no_retry(here: World, what: str) -> None:
     stuck = here.runtime.hang(what)
