@@ -34,9 +34,9 @@ check: $(STAMP)  ## Format, lint, types, import contracts, unit tests: the fast 
 
 test: check setup  ## All tests, real runtimes, registry and browser included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q tests/unit tests/functional
+	$(BIN)/coverage run -m pytest -q tests/unit tests/functional tests/conformance -m "not integration"
 	$(BIN)/coverage combine -q
-	$(BIN)/coverage report --skip-covered --sort=cover | tail -30
+	$(BIN)/coverage report --skip-covered --sort=cover
 	$(INSIDE) $(BIN)/pytest -q tests/conformance tests/integration tests/e2e
 
 bench: $(STAMP) setup  ## Ratios against bare CRI calls, memory, wake-ups
