@@ -147,7 +147,7 @@ class World:
         connector = aiohttp.UnixConnector(path=config.socket)
         try:
             async with aiohttp.ClientSession(connector=connector) as client:
-                await _listening(Path(config.socket), task)
+                await listening(Path(config.socket), task)
                 yield Process(self, client)
         finally:
             if not task.done():
@@ -156,7 +156,7 @@ class World:
                 await task
 
 
-async def _listening(path: Path, task: "asyncio.Task[None]") -> None:
+async def listening(path: Path, task: "asyncio.Task[None]") -> None:
     """Wait until the process answers; by then it minds signals."""
     deadline = time.monotonic() + PATIENCE
     while not path.exists() and not task.done():  # noqa: ASYNC240 - a look at a directory in memory
