@@ -4,19 +4,29 @@ Objects of the shared ones need names of their own, as tests run on the same API
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
 
 from tests.testbed.accounts import existing_api
 from tests.testbed.api import Api
+from tests.testbed.cluster import Cluster
+from tests.testbed.containerd import Flavour
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.session import DIRECTORY_VARIABLE, Session
 
 KUBECONFIG_VARIABLE = "KUBECONFIG"
+
+
+class MakeCluster(Protocol):
+    """Starts a cluster that is stopped and removed after the test."""
+
+    def __call__(
+        self, flavour: Flavour = "1.6", *, kubelet_settings: Mapping[str, Any] | None = None
+    ) -> Awaitable[Cluster]: ...
 
 
 class MakeControlPlane(Protocol):
@@ -56,6 +66,36 @@ async def make_control_plane(testbed: Session) -> AsyncIterator[MakeControlPlane
     async def make(**flags: str) -> ControlPlane:
         named = {name.replace("_", "-"): value for name, value in flags.items()}
         made.append(new := ControlPlane(testbed.new_directory("k"), flags=named))
+        await new.start()
+        return new
+
+    try:
+        yield make
+    finally:
+        for started in made:
+            await started.stop()
+            started.remove()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(testbed: Session) -> AsyncIterator[Cluster]:
+    """A whole cluster of one node, which tests share: do not stop anything of it."""
+    started = Cluster(testbed.new_directory("k"))
+    try:
+        await started.start()
+        yield started
+    finally:
+        await started.stop()
+        started.remove()
+
+
+@pytest_asyncio.fixture
+async def make_cluster(testbed: Session) -> AsyncIterator[MakeCluster]:
+    """Starts clusters for this test alone, to be broken."""
+    made: list[Cluster] = []
+
+    async def make(flavour: Flavour = "1.6", *, kubelet_settings: Mapping[str, Any] | None = None) -> Cluster:
+        made.append(new := Cluster(testbed.new_directory("k"), flavour, kubelet_settings or {}))
         await new.start()
         return new
 

@@ -53,7 +53,7 @@ class ControlPlane:
     async def start(self) -> float:
         """Start both and return when the API is ready; the answer is how many seconds that took."""
         started = time.monotonic()
-        self.addresses = free_addresses()
+        self.reserve_addresses()
         await asyncio.to_thread(self._prepare)
         try:
             self.etcd.start()
@@ -62,6 +62,11 @@ class ControlPlane:
             await self.stop()
             raise
         return time.monotonic() - started
+
+    def reserve_addresses(self) -> None:
+        """Take addresses that nobody else has, where that was not done before."""
+        if not hasattr(self, "addresses"):
+            self.addresses = free_addresses()
 
     async def stop(self) -> None:
         """End both at once: nothing of them is kept."""

@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.testbed.session import TestbedError
 
@@ -25,6 +26,16 @@ async def until(
         if time.monotonic() > deadline:
             raise TestbedError(f"{what}: not within {timeout:g} s")
         await asyncio.sleep(pause)
+
+
+async def together(*work: Coroutine[Any, Any, object]) -> None:
+    """Do all of it at once; when one part fails the others are ended, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in work:
+                group.create_task(part)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 def free_port(host: str = "127.0.0.1") -> int:
