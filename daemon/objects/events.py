@@ -33,8 +33,9 @@ class Event(Wire, frozen=True):
     action: str
     reason: str
     regarding: ObjectReference
+    type: Literal["Normal", "Warning"]
+    """Required by the API, so never left out as a default would be."""
     note: str = ""
-    type: Literal["Normal", "Warning"] = "Normal"
     series: EventSeries | None = None
     api_version: str = "events.k8s.io/v1"
     kind: str = "Event"

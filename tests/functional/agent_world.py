@@ -1,4 +1,4 @@
-"""The agent of a cluster within the test's own process: a fake API server above it, a fake containerd below."""
+"""The agent of a cluster within the test's own process: a fake API server above, a fake containerd below."""
 
 import asyncio
 import signal
@@ -23,6 +23,41 @@ from tests.functional.standalone_world import PATIENCE, QUICK, Process, World, l
 NODE = "node-7"
 QUIET = QUICK | {"status-interval": "2"}
 """As in a cluster: what moves is told every two seconds."""
+
+
+def wanting(node: str = NODE, /, **tags: str) -> str:
+    """The NodeImage as our controller writes it: of ``reg.test``, each image for a job of its own."""
+    images = {
+        f"reg.test/{name}": {
+            "tags": [
+                {
+                    "tag": tag,
+                    "createdAt": "2026-05-01T12:00:00Z",
+                    "version": 0,
+                    "pullPolicy": {"timeoutSeconds": 600, "backoffLimit": 1},
+                    "imagePullPolicy": "IfNotPresent",
+                    "ownerReferences": [
+                        {
+                            "apiVersion": "apps.kruise.io/v1beta1",
+                            "kind": "ImagePullJob",
+                            "namespace": "shop",
+                            "name": name,
+                            "uid": f"u-{name}",
+                        }
+                    ],
+                }
+            ]
+        }
+        for name, tag in tags.items()
+    }
+    return yaml.safe_dump(
+        {
+            "apiVersion": "apps.kruise.io/v1beta1",
+            "kind": "NodeImage",
+            "metadata": {"name": node},
+            "spec": {"images": images},
+        }
+    )
 
 
 @dataclass
