@@ -74,14 +74,14 @@ def rendered_text(values: Mapping[str, Any], namespace: str = NAMESPACE) -> str:
     return helm("template", *where, "--values", "-", stdin=json.dumps(values))
 
 
-def render(values: Mapping[str, Any] | None = None) -> list[Document]:
+def render(values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE) -> list[Document]:
     """Every document of the release under *values*, the hooks of ``helm test`` included."""
-    return list(_documents(json.dumps(values or {}, sort_keys=True)))
+    return list(_documents(json.dumps(values or {}, sort_keys=True), namespace))
 
 
 @functools.cache
-def _documents(values: str) -> tuple[Document, ...]:
-    loaded = yaml.load_all(rendered_text(json.loads(values)), Loader=yaml.CSafeLoader)
+def _documents(values: str, namespace: str) -> tuple[Document, ...]:
+    loaded = yaml.load_all(rendered_text(json.loads(values), namespace), Loader=yaml.CSafeLoader)
     return tuple(document for document in loaded if document is not None)
 
 
