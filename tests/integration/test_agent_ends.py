@@ -40,7 +40,9 @@ async def test_a_deadline_goes_on_over_a_restart(
 
     agent.write("app", pull_job("app", made.ref, completionPolicy={"activeDeadlineSeconds": limit}))
     await held.held.wait()
-    before = await agent.job("app")
+    # What begins is told a moment later than what ends.
+    view = await agent.until(lambda view: view.jobs[0].started_at is not None, "told as begun")
+    before = view.jobs[0]
     await agent.kill()
     await agent.start()
     job = (await agent.ended("app", timeout=15.0))["app"]

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from daemon.config import StandaloneConfig
-from daemon.settings import environment_file, load
+from daemon.settings import load
 from tests.testbed.agent import Agent, pull_job
 from tests.testbed.confined import command_for, read_unit
 from tests.testbed.containerd import Containerd
@@ -72,12 +72,6 @@ def test_the_unit_is_as_closed_as_the_cri_socket_allows() -> None:
 
     assert found.returncode == 0, found.stdout
     assert tighter.returncode != 0, "lower LOWEST_EXPOSURE: the unit is better by now"
-
-
-def test_the_environment_file_has_every_setting() -> None:
-    generated = environment_file(StandaloneConfig, {"manifests": "/etc/inplaced/manifests"})
-
-    assert ENVIRONMENT.read_text(encoding="utf-8") == generated
 
 
 def test_the_environment_file_is_taken_by_the_program_as_it_is() -> None:
