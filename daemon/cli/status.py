@@ -175,7 +175,8 @@ def _problems(problems: tuple[ProblemView, ...], paint: Paint) -> Iterator[str]:
         named = f" {clean(problem.object)}" if problem.object else ""
         field = f" {clean(problem.field)}" if problem.field else ""
         value = f" {clean(problem.value)!r}" if problem.value else ""
-        place = f"{clean(problem.file)}:{problem.line}:{named}{field}{value}"
+        about = f"{named}{field}{value}"
+        place = f"{clean(problem.file)}:{problem.line}" + (f":{about}" if about else "")
         yield f"  {place}: {paint(clean(problem.message), 'red')}"
         if problem.allowed:
             yield f"    allowed: {clean(problem.allowed)}"

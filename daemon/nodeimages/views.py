@@ -44,7 +44,9 @@ def _view(known: Known, wanted: Wanted) -> PullView:
     ref = wanted.ref
     status = known.report.get(ref) or ImageTagStatus(tag=wanted.tag, phase="Waiting", version=wanted.version)
     record = known.records.get(ref)
-    progress = known.running.get(ref) or known.last.get(ref)
+    # A request that found its image there fetched nothing, whatever an earlier one had to fetch.
+    last = known.last.get(ref) if status.start_time is not None else None
+    progress = known.running.get(ref) or last
     phase = _phase(status, record, progress)
     return PullView(
         image=ref,

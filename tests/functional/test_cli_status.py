@@ -133,3 +133,24 @@ def test_a_watch_in_a_pipe_prints_whole_documents(agent: ScriptedAgent) -> None:
 
     assert code == 130
     assert command.text.count("---\nNode:") == 2
+
+
+def test_a_refused_document_is_told_with_all_that_is_known_of_it_and_no_more(
+    agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = ProblemView(
+        file="a.yaml",
+        line=6,
+        message="is not a known field",
+        object="ImagePullJob default/a",
+        field="spec.paralelism",
+        allowed="parallelism",
+    )
+    text = ProblemView(file="b.yaml", line=10, message="is not YAML")
+    agent.show(problems=(field, text))
+
+    said = status(agent, capsys)
+
+    assert "  a.yaml:6: ImagePullJob default/a spec.paralelism: is not a known field\n" in said
+    assert "    allowed: parallelism\n" in said
+    assert "  b.yaml:10: is not YAML" in said

@@ -113,10 +113,19 @@ def test_of_unknown_layers_no_total_is_promised() -> None:
 
 
 def test_an_ended_pull_shows_its_bytes_but_no_rate() -> None:
-    found = row(report=status("Succeeded", image_id="app@sha256:1"), last=finish(HALF))
+    told = status("Succeeded", image_id="app@sha256:1", start_time=NOW)
+
+    found = row(report=told, last=finish(HALF))
 
     assert (found.bytes_done, found.bytes_reused, found.rate, found.seconds_left) == (1000, 300, 0.0, None)
     assert found.image_id == "app@sha256:1"
+
+
+def test_a_request_that_found_its_image_shows_nothing_of_an_earlier_pull() -> None:
+    found = row(report=status("Succeeded", image_id="app@sha256:1"), last=finish(HALF))
+
+    assert (found.bytes_done, found.bytes_total, found.bytes_reused, found.layers) == (0, 0, 0, ())
+    assert (found.phase, found.percent) == ("Succeeded", 100)
 
 
 def test_a_running_pull_hides_the_one_before_it() -> None:
