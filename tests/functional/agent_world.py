@@ -104,7 +104,7 @@ class AgentWorld:
     def _is(self, reached: Callable[[], object]) -> bool:
         try:
             return bool(reached())
-        except RefusalError:
+        except (RefusalError, KeyError):  # what it asks about is not there yet
             return False
 
     @asynccontextmanager
