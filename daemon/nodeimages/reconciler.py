@@ -179,9 +179,9 @@ class NodeImages:
                 self._pinned_by = runtime
             mountpoint, space = await node.disk.space(runtime)
         except (CriError, DiskError) as error:
-            self.problem = str(error)
+            self.problem = f"{runtime.socket}: {error}"
             if self.problem != before:
-                log.warning("runtime cannot be read", runtime=runtime.socket, error=self.problem)
+                log.warning("runtime cannot be read", runtime=runtime.socket, error=str(error))
             if isinstance(error, CriError):
                 node.runtimes.suspect(runtime)
             return False
