@@ -30,6 +30,8 @@ class Credentials:
     """How to check the server and, with a client certificate, how to be checked; None for plain HTTP."""
     proxy: str | None = None
     """URL of the proxy on the way, if there is one."""
+    server_name: str | None = None
+    """The name that the server's certificate must be for, if not the one in the URL."""
 
     def __repr__(self) -> str:
         return "Credentials(***)"

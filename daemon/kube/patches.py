@@ -89,7 +89,7 @@ def rooted(operations: Sequence[Operation], document: Mapping[str, Any]) -> list
 def status_change(old: Any, new: Any) -> dict[str, Any]:
     """The merge patch of the status *old* that makes it *new*; empty when they are the same.
 
-    A status in which nothing stands yet is sent as a whole: its counts may be required, also those that are 0.
+    A status in which nothing stands yet is sent as a whole: counts may be required even when they are 0.
     """
     return {} if old == new else _merge({} if old == type(old)() else plain(old), plain(new))
 

@@ -117,7 +117,10 @@ class Transport:
                 received.inc(len(data))
                 return data
 
-            yield read
+            try:
+                yield read
+            finally:
+                _abandon(response)
 
     @asynccontextmanager
     async def _answer(self, ask: Ask, seconds: float | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -155,6 +158,7 @@ class Transport:
             headers=headers,
             ssl=credentials.tls if credentials.tls is not None else True,
             proxy=credentials.proxy,
+            server_hostname=credentials.server_name,
             allow_redirects=False,
         )
 
@@ -188,6 +192,13 @@ class Transport:
         if isinstance(error, UnauthorizedError):
             self._access.reject()
         return error
+
+
+def _abandon(response: aiohttp.ClientResponse) -> None:
+    """Break the connection of a body that has not ended, without the farewells of TLS: nobody waits for them."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _pause(error: ApiError) -> float:
