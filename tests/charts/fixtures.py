@@ -38,7 +38,7 @@ async def served(api: Api, definition: Document, version: str) -> None:
         try:
             await api.get(f"/apis/{spec['group']}/{version}/{spec['names']['plural']}")
         except RefusedError as error:
-            if error.status not in {404, 503}:
+            if error.status not in {404, 429, 503}:
                 raise
             return False
         return True
@@ -46,15 +46,13 @@ async def served(api: Api, definition: Document, version: str) -> None:
     await until(answers, timeout=DEADLINE, what=f"{version} of {spec['names']['plural']}", pause=0.05)
 
 
-async def install(api: Api, namespace: str, values: Mapping[str, Any] | None = None) -> list[Document]:
-    """Apply what a release makes, but for what Prometheus's operator and `helm test` want."""
+async def install(api: Api, release: str, values: Mapping[str, Any] | None = None) -> None:
+    """Apply what *release* makes in the namespace of its name, but for what needs kinds of somebody else."""
     documents = [
         each
-        for each in render(values, namespace=namespace)
+        for each in render({"crds": {"install": False}, **(values or {})}, release, release)
         if not is_hook(each) and "monitoring.coreos.com" not in each["apiVersion"]
     ]
-    await api.create_if_missing("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    first = of_kind("Namespace", documents)
-    await api.apply(*first)
-    await api.apply(*[each for each in documents if each not in first])
-    return documents
+    await api.create_if_missing("/api/v1/namespaces", {"metadata": {"name": release}})
+    await api.apply(*of_kind("Namespace", documents))
+    await api.apply(*documents)

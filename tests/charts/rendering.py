@@ -68,20 +68,22 @@ def helm(*arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def rendered_text(values: Mapping[str, Any], namespace: str = NAMESPACE) -> str:
+def rendered_text(values: Mapping[str, Any], namespace: str = NAMESPACE, release: str = RELEASE) -> str:
     """What ``helm template`` prints under *values*. Raises TestbedError."""
-    where = (RELEASE, str(CHART), "--namespace", namespace, "--kube-version", KUBERNETES)
+    where = (release, str(CHART), "--namespace", namespace, "--kube-version", KUBERNETES)
     return helm("template", *where, "--values", "-", stdin=json.dumps(values))
 
 
-def render(values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE) -> list[Document]:
+def render(
+    values: Mapping[str, Any] | None = None, namespace: str = NAMESPACE, release: str = RELEASE
+) -> list[Document]:
     """Every document of the release under *values*, the hooks of ``helm test`` included."""
-    return list(_documents(json.dumps(values or {}, sort_keys=True), namespace))
+    return list(_documents(json.dumps(values or {}, sort_keys=True), namespace, release))
 
 
 @functools.cache
-def _documents(values: str, namespace: str) -> tuple[Document, ...]:
-    loaded = yaml.load_all(rendered_text(json.loads(values), namespace), Loader=yaml.CSafeLoader)
+def _documents(values: str, namespace: str, release: str) -> tuple[Document, ...]:
+    loaded = yaml.load_all(rendered_text(json.loads(values), namespace, release), Loader=yaml.CSafeLoader)
     return tuple(document for document in loaded if document is not None)
 
 
