@@ -1,20 +1,19 @@
-"""One gRPC connection to a runtime's unix socket: deadlines, typed errors, latency seen by an observer."""
+"""The gRPC services behind a runtime's unix socket: deadlines, typed errors, latency seen by an observer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import grpclib.client
 from google.protobuf.message import DecodeError, Message
-from grpclib.config import Configuration
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
-from grpclib.protocol import H2Protocol
-from h2.exceptions import H2Error
 
+from daemon.cri.connection import Connection
 from daemon.cri.errors import CriError, RuntimeDownError, TimedOutError
+from daemon.cri.exchanges import LostCallError, RefusedCallError
 from daemon.cri.failures import classify_call
+from daemon.cri.http2 import Metadata
 
 Observer = Callable[[str, str, float], None]
 """Told of each call that ended: method, name of the gRPC status, seconds."""
@@ -22,49 +21,14 @@ Observer = Callable[[str, str, float], None]
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Stub = TypeVar("Stub")
-Result = TypeVar("Result")
+Method = grpclib.client.ServiceMethod[Request, Reply]
+"""What a stub knows of a method: its path and the type of its replies."""
 
-_WINDOW: Final = 16 * 2**20
-"""Bytes a runtime may send ahead of us: the list of some thousand containers in one go."""
 _PATIENT: Final = frozenset({"PullImage", "StopContainer", "ExecSync"})
 """Calls that take as long as what they do: their silence says nothing about the runtime."""
 _SLOW: Final = 3.0
 """Seconds after which any other call makes one wonder."""
-
-_FAILURES: Final = (
-    GRPCError,
-    TimeoutError,
-    # The rest: the connection could not be made, or broke.
-    OSError,
-    StreamTerminatedError,
-    ProtocolError,
-    H2Error,
-    DecodeError,
-    # grpclib's own, when a connection is lost between two frames of one reply: it reads less than announced,
-    # or acknowledges on a connection whose transport it has already deleted.
-    AssertionError,
-    AttributeError,
-)
-
-
-class _Handler(grpclib.client.Handler):
-    def __init__(self, on_lost: Callable[[], None]) -> None:
-        self._on_lost = on_lost
-
-    def close(self) -> None:
-        super().close()
-        self._on_lost()
-
-
-class _Wire(grpclib.client.Channel):
-    """grpclib's channel, telling of its end: else it is found out at the next call, much later at rest."""
-
-    def __init__(self, on_lost: Callable[[], None], **options: Any) -> None:
-        super().__init__(**options)
-        self._on_lost = on_lost
-
-    def _protocol_factory(self) -> H2Protocol:
-        return H2Protocol(_Handler(self._on_lost), self._config, self._h2_config)
+_FAILURES: Final = (RefusedCallError, LostCallError, TimeoutError, OSError, DecodeError)
 
 
 class Channel:
@@ -77,23 +41,17 @@ class Channel:
         self.path = path
         self._observe = observe
         self._on_doubt = on_doubt
-        self._wire: grpclib.client.Channel | None = None
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
 
     def stub(self, kind: Callable[[grpclib.client.Channel], Stub]) -> Stub:
         """Make the stub of one service, whose methods are then given to ``call``. Does no I/O."""
-        # A stub only ever asks its channel for `request`, and this class has it.
+        # A stub only hands its channel on to its methods, and those are asked for what they know alone.
         return kind(cast(grpclib.client.Channel, self))
-
-    def request(self, *args: Any, **options: Any) -> grpclib.client.Stream[Any, Any]:
-        """Open the stream of one call; for stubs only."""
-        if self._wire is None:  # Not in the constructor: it needs the running loop.
-            windows = Configuration(http2_connection_window_size=_WINDOW, http2_stream_window_size=_WINDOW)
-            self._wire = _Wire(self._on_doubt, path=self.path, config=windows)
-        return self._wire.request(*args, **options)
 
     async def call(
         self,
-        method: grpclib.client.UnaryUnaryMethod[Request, Reply],
+        method: Method[Request, Reply],
         request: Request,
         *,
         timeout: float,
@@ -103,36 +61,27 @@ class Channel:
 
         A cancel is passed on: the runtime sees the stream reset at once.
         """
-        return await self._ended(method.name, method(request, timeout=timeout, metadata=_pairs(metadata)))
+        replies = await self.collect(method, request, timeout=timeout, metadata=metadata)
+        if len(replies) != 1:
+            name = method_name(method.name)
+            raise RuntimeDownError(name, "UNAVAILABLE", f"{len(replies)} answers to one question")
+        return replies[0]
 
     async def collect(
         self,
-        method: grpclib.client.UnaryStreamMethod[Request, Reply],
+        method: Method[Request, Reply],
         request: Request,
         *,
         timeout: float,
         metadata: Mapping[str, str] | None = None,
     ) -> list[Reply]:
         """Send *request* and return all replies of the stream. Like ``call`` otherwise."""
-        return await self._ended(method.name, method(request, timeout=timeout, metadata=_pairs(metadata)))
-
-    async def __aenter__(self) -> "Channel":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection; calls under way end with RuntimeDownError. A later call connects again."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
-
-    async def _ended(self, path: str, call: Coroutine[Any, Any, Result]) -> Result:
-        name, began, code = method_name(path), monotonic(), "CANCELLED"
+        name, began, code = method_name(method.name), monotonic(), "CANCELLED"
         patience = None if name in _PATIENT else asyncio.get_running_loop().call_later(_SLOW, self._on_doubt)
         try:
-            result = await _apart(call)
+            replies = await self._answers(
+                method, request, timeout, tuple(metadata.items()) if metadata else ()
+            )
         except _FAILURES as failure:
             error = _typed(name, failure)
             code = error.code
@@ -142,48 +91,58 @@ class Channel:
             raise error from None
         else:
             code = "OK"
-            return result
+            return replies
         finally:
             if patience is not None:
                 patience.cancel()
             if self._observe is not None:
                 self._observe(name, code, monotonic() - began)
 
+    async def _answers(
+        self, method: Method[Request, Reply], request: Request, timeout: float, metadata: Metadata
+    ) -> list[Reply]:
+        async with asyncio.timeout(timeout):
+            connection = await self._connected()
+            answers = await connection.ask(method.name, request.SerializeToString(), timeout, metadata)
+        return [method.reply_type.FromString(answer) for answer in answers]
 
+    async def __aenter__(self) -> "Channel":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way end with RuntimeDownError. A later call connects again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def _connected(self) -> Connection:
+        if self._connection is not None and self._connection.usable:
+            return self._connection
+        async with self._connecting:
+            if self._connection is None or not self._connection.usable:
+                loop = asyncio.get_running_loop()
+                _, self._connection = await loop.create_unix_connection(
+                    lambda: Connection(self._on_doubt), self.path
+                )
+            return self._connection
+
+
+@lru_cache(maxsize=128)
 def method_name(path: str) -> str:
     """Short name of a method: ``PullImage`` for CRI's, ``Content.ListStatuses`` for a runtime's own."""
     service, _, method = path.strip("/").rpartition("/")
     return method if service.startswith("runtime.") else f"{service.rpartition('.')[2]}.{method}"
 
 
-async def _apart(call: Coroutine[Any, Any, Result]) -> Result:
-    """Await *call* in a task of its own.
-
-    grpclib ends a call that timed out or lost its connection by cancelling the task it runs in and never
-    takes that back (Task.uncancel). In the caller's task this would confuse its TaskGroup.
-    """
-    me = asyncio.current_task()
-    cancels = me.cancelling() if me is not None else 0
-    try:
-        return await asyncio.create_task(call)
-    except _FAILURES:
-        if me is not None and me.cancelling() > cancels:
-            raise asyncio.CancelledError from None  # The call failed in the moment we were cancelled.
-        raise
-
-
 def _typed(method: str, failure: BaseException) -> CriError:
     """The error for a failed call. Only what the runtime said itself is searched for the cause."""
     match failure:
-        case GRPCError():
-            code, text = failure.status.name, failure.message or ""
+        case RefusedCallError(code=code, text=text):
             return classify_call(method, code, text)(method, code, text)
         case TimeoutError():
-            return TimedOutError(method, Status.DEADLINE_EXCEEDED.name, "no answer before the deadline")
+            return TimedOutError(method, "DEADLINE_EXCEEDED", "no answer before the deadline")
         case _:
-            text = str(failure) or type(failure).__name__
-            return RuntimeDownError(method, Status.UNAVAILABLE.name, text)
-
-
-def _pairs(metadata: Mapping[str, str] | None) -> Any:
-    return dict(metadata) if metadata else None
+            return RuntimeDownError(method, "UNAVAILABLE", str(failure) or type(failure).__name__)

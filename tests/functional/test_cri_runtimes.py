@@ -181,7 +181,7 @@ async def test_the_end_closes_connections_and_leaves_no_task(fake: FakeRuntime, 
         runtime = await ready(watched)
 
     assert asyncio.all_tasks() - before == set()
-    assert runtime.channel._wire is None
+    assert runtime.channel._connection is None
 
 
 async def test_a_call_that_waits_is_woken_by_readiness(path: Path) -> None:
