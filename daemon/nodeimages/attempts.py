@@ -4,14 +4,14 @@ Every task has this object's task group as its parent, and ends by calling ``on_
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 
 import structlog
 
-from daemon.cri.errors import CriError, PullFailedError, RuntimeDownError
+from daemon.cri.errors import CriError, RuntimeDownError
 from daemon.cri.progress import Progress
 from daemon.cri.runtimes import Runtime
 from daemon.engine.clock import Clock
@@ -22,15 +22,14 @@ from daemon.nodeimages.measuring import Measuring
 from daemon.nodeimages.plans import UNCOUNTED, Attempt, Failure, Stage, Wanted
 from daemon.nodeimages.pulling import PullAttemptError, failure_of_question, pull
 from daemon.nodeimages.records import Backoff, Record, outstanding
+from daemon.nodeimages.releases import Releases
 
 log = structlog.get_logger()
 
 _RUNTIME_PAUSE = 1.0
 """Seconds after which a pull is tried again that the runtime's end has cut off."""
-_RELEASE_TIMEOUT = 10.0
 _STALE_AFTER = 60.0
 """Seconds after which an image that waits for space is looked at again, as others may have brought layers."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,9 @@ class Attempts:
         self._records: dict[str, Record] = {}
         self.ended: dict[str, Progress] = {}
         """The last progress of pulls that have ended, for as long as their image is wanted."""
+        self.pulled_at = -inf
+        """Monotonic seconds of the last pull's end."""
+        self._releases = Releases(tools.live)
         self._group: asyncio.TaskGroup | None = None
         self._closed = asyncio.Event()
         self._pulled = 0
@@ -192,46 +194,21 @@ class Attempts:
             told = error.failure if isinstance(error, PullAttemptError) else failure_of_question(error)
             self._fail(record, told)
             self._report_down(error.__cause__ or error, runtime)
-            await self._release_spoilt(record, runtime)
+            if record.failure is not None:
+                await self._releases.spoilt(wanted.ref, record.failure, runtime.extras)
         except asyncio.CancelledError:
             metrics.pulls.labels("cancelled", "").inc()
-            await self._release_cancelled(record, runtime)
+            if not self._closed.is_set():  # else a restart of the agent goes on where this stopped
+                await self._releases.cancelled(wanted.ref, runtime.extras)
             raise
         finally:
             self._count(record, live.end(wanted.ref, succeeded=succeeded), succeeded=succeeded)
+            self.pulled_at = self._tools.clock.monotonic()
             self._ended(record)
 
     def _report_down(self, error: BaseException, runtime: Runtime) -> None:
         if isinstance(error, RuntimeDownError):
             self._on_runtime_down(runtime)
-
-    async def _release_cancelled(self, record: Record, runtime: Runtime) -> None:
-        """Drop what the runtime has fetched by halves; a restart of the agent goes on where this stopped."""
-        if not self._closed.is_set():
-            await self._release(record.wanted.ref, self._layers(record.wanted.ref), runtime)
-
-    async def _release_spoilt(self, record: Record, runtime: Runtime) -> None:
-        """Drop wrong bytes: containerd keeps them, and fails on them again without asking the registry."""
-        failure = record.failure
-        if failure is not None and failure.reason == PullFailedError.reason:
-            # A manifest is no layer, and a registry that lies about it tells no layers: the message names it.
-            digests = self._layers(record.wanted.ref) | frozenset(_DIGEST.findall(failure.message))
-            await self._release(record.wanted.ref, digests, runtime)
-
-    def _layers(self, ref: str) -> frozenset[str]:
-        progress = self._tools.live.running.get(ref)
-        return frozenset(layer.digest for layer in progress.layers) if progress is not None else frozenset()
-
-    async def _release(self, ref: str, digests: frozenset[str], runtime: Runtime) -> None:
-        """Drop what is being fetched of *digests*, unless another pull is at them."""
-        others = {
-            digest for other in self._tools.live.running if other != ref for digest in self._layers(other)
-        }
-        try:
-            async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await runtime.extras.release(digests - others)
-        except (CriError, TimeoutError) as error:
-            log.info("half-fetched layers stay", image=ref, error=str(error))
 
     def _fail(self, record: Record, failure: Failure) -> None:
         backoff = self._tools.backoff

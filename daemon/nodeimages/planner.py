@@ -28,6 +28,8 @@ from daemon.nodeimages.plans import (
 )
 from daemon.objects.images import ImageTagStatus
 
+PIN_AFTER = 0.3
+"""Seconds that pins wait after the last pull: what its end sets off, as the job's status, goes first."""
 PIN_WITHIN = timedelta(seconds=30)
 """How long pins wait for pulls at most."""
 
@@ -150,14 +152,15 @@ class _Steps:
         busy = any(isinstance(action, Pull) for action in self.actions) or any(
             attempt.stage is Stage.PULLING for attempt in seen.attempts.values()
         )
+        pause = PIN_WITHIN / timedelta(seconds=1) if busy else seen.pulled_at + PIN_AFTER - seen.monotonic
         for ref, status in self.report.items():
             if status.phase != "Succeeded" or ref in seen.pinned or ref in seen.pin_refused:
                 continue
             assert status.completion_time is not None
-            if not busy or seen.now - status.completion_time >= PIN_WITHIN:
+            if pause <= 0 or seen.now - status.completion_time >= PIN_WITHIN:
                 yield Pin(ref)
             else:
-                self.wakes.append(PIN_WITHIN / timedelta(seconds=1))
+                self.wakes.append(pause)
 
     def _advance(self, wanted: Wanted, attempt: Attempt) -> ImageTagStatus:
         if attempt.version != wanted.version or attempt.stage is Stage.CANCELLING:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from math import inf
 
 from daemon.objects.images import ImageTagStatus, PullRule, SecretReference
 
@@ -97,6 +98,8 @@ class Observed:
     recorded: Mapping[str, ImageTagStatus]
     """Last written status by reference."""
     attempts: Mapping[str, Attempt]
+    pulled_at: float = -inf
+    """Monotonic seconds of the last pull's end."""
     pinned: Collection[str] | None
     """References that we pinned; None where the runtime cannot pin."""
     pin_refused: Collection[str] = ()

@@ -153,6 +153,7 @@ class NodeImages:
             wanted=wanted,
             recorded=self._with_unwritten(recorded),
             attempts=node.attempts.known(),
+            pulled_at=node.attempts.pulled_at,
             pinned=node.pins.pinned,
             pin_refused=node.pins.refused,
             available=self.disk.available if self.disk else 0,

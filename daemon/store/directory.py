@@ -22,7 +22,7 @@ from daemon.store.manifests import MAX_BYTES, Document, Manifests, Snapshot
 from daemon.store.problems import Problem
 from daemon.store.records import KINDS, ObjectId, Record, Stored
 from daemon.store.watching import Watching
-from daemon.store.writing import Writer
+from daemon.store.writing import Batch, Writer
 
 log = structlog.get_logger()
 T = TypeVar("T", bound=Stored)
@@ -38,6 +38,8 @@ class DirectoryStore:
         self._ledger = Ledger(clock)
         self._writer = Writer(self._files, self._settle)
         self._durable: dict[ObjectId, Record] = {}
+        self._behind: set[ObjectId] = set()
+        """Objects that were told before they were on the disk."""
         self._manifests = Manifests(manifests, max_manifest_bytes) if manifests is not None else None
         self._watching = Watching(self._manifests.folders) if self._manifests is not None else None
         self._snapshot = Snapshot({}, ())
@@ -102,14 +104,28 @@ class DirectoryStore:
 
     async def persist(self, ids: Iterable[ObjectId]) -> None:
         """Return when the objects of *ids* are on the disk as they are in memory. Raises StorageError."""
-        batch: dict[ObjectId, Record | None] = {}
+        self._write_behind()
+        await self._writer.write(self._unwritten(ids))
+
+    def keep(self, id_: ObjectId) -> None:
+        """Have a derived object count as it is in memory, and written when the disk comes to it."""
+        self._behind.add(id_)
+        self._ledger.tell(id_)
+        self._write_behind()
+
+    def _write_behind(self) -> None:
+        """Write what memory is ahead with before anything that may follow from it."""
+        self._writer.add(self._unwritten(self._behind))
+
+    def _unwritten(self, ids: Iterable[ObjectId]) -> Batch:
+        batch: Batch = {}
         for id_ in ids:
             record = self._ledger.record(id_)
             if record is not None and record.volatile:
                 self._ledger.tell(id_)
             elif record is None or record is not self._durable.get(id_):
                 batch[id_] = record
-        await self._writer.write(batch)
+        return batch
 
     async def delete(self, obj: Stored) -> None:
         """Remove the object and what it controls. Raises StorageError."""
@@ -139,14 +155,18 @@ class DirectoryStore:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             path = self._files.path_of(id_)
             self._failures[id_] = Problem(str(path), 1, f"cannot be written: {reason}", str(id_))
-            self._ledger.revert(id_, self._durable.get(id_))
+            if id_ not in self._behind:
+                self._ledger.revert(id_, self._durable.get(id_))
         else:
             self._failures.pop(id_, None)
             if record is None:
                 self._durable.pop(id_, None)
             else:
                 self._durable[id_] = record
-            self._ledger.tell(id_)
+            if id_ not in self._behind:
+                self._ledger.tell(id_)
+            elif record is self._ledger.record(id_):
+                self._behind.discard(id_)
         self._publish()
 
     def _publish(self) -> None:
@@ -199,17 +219,18 @@ class Shelf(Generic[T]):
 
     async def replace_status(self, obj: T) -> T:
         """Store another status and nothing else. Raises ConflictError, NotFoundError or StorageError."""
-        stored = self._store.ledger.replace_status(obj)
-        if KINDS[self._kind].derived:
-            self._store.ledger.tell(ObjectId(self._kind, obj.metadata.key))
-        return await self._stored(stored)
+        return await self._stored(self._store.ledger.replace_status(obj))
 
     async def delete(self, obj: T) -> None:
         """Remove the object with this uid; an absent one is no error. Raises StorageError."""
         await self._store.delete(obj)
 
     async def _stored(self, obj: T) -> T:
-        await self._store.persist([ObjectId(self._kind, obj.metadata.key)])
+        id_ = ObjectId(self._kind, obj.metadata.key)
+        if KINDS[self._kind].derived:
+            self._store.keep(id_)
+        else:
+            await self._store.persist([id_])
         return obj
 
 

@@ -27,7 +27,7 @@ class Kind(Generic[T]):
     secret: bool = False
     """Kept from other users of the machine; never written when a manifest holds it."""
     derived: bool = False
-    """Its status only repeats what a runtime knows, so that it is told before it is on the disk."""
+    """It only repeats what other objects and a runtime know: nobody waits until it is on the disk."""
 
     @property
     def name(self) -> str:

@@ -40,16 +40,20 @@ class Writer:
         if not batch:
             return
         done: asyncio.Future[Failures] = asyncio.get_running_loop().create_future()
-        self._next.update(batch)
         self._waiting.append(done)
-        if not self._running:
-            self._running = True
-            # What follows from this change is often decided at once, and one flush serves both.
-            asyncio.get_running_loop().call_later(_GATHERING, self._start)
+        self.add(batch)
         failures = await done
         for id_ in batch:
             if id_ in failures:
                 raise StorageError(f"cannot write the state of {id_}: {failures[id_]}") from failures[id_]
+
+    def add(self, batch: Batch) -> None:
+        """Have *batch* written after all that was added before, or together with it."""
+        self._next.update(batch)
+        if batch and not self._running:
+            self._running = True
+            # What follows from this change is often decided at once, and one flush serves both.
+            asyncio.get_running_loop().call_later(_GATHERING, self._start)
 
     async def close(self) -> None:
         """Write what is waiting and end the thread."""

@@ -107,8 +107,9 @@ async def _asked(bench: Bench, images: Sequence[Image], workers: int, name: str 
     """Seconds until the last job has ended. *workers* is the agent's own setting."""
     del workers
     names = [f"{name}-{number}" for number in range(len(images))]
+    bench.agent.draft(name, *(pull_job(job, image.ref) for job, image in zip(names, images, strict=True)))
     begun = time.monotonic()
-    bench.agent.write(name, *(pull_job(job, image.ref) for job, image in zip(names, images, strict=True)))
+    bench.agent.publish(name)
     refs = {image.ref for image in images}
     settled = asyncio.create_task(bench.agent.settled(set(names), refs, timeout=_TIMEOUT))
     # One job is asked for, as a person would: its status file waits for the disk that the image still fills.

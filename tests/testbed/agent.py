@@ -95,10 +95,17 @@ class Agent:
 
     def write(self, name: str, *documents: Mapping[str, Any]) -> None:
         """Put a manifest file in place, in one step as editors and configuration tools do."""
-        path = self.manifests / f"{name}.yaml"
+        self.draft(name, *documents)
+        self.publish(name)
+
+    def draft(self, name: str, *documents: Mapping[str, Any]) -> None:
+        """Write a manifest file that the agent does not see yet."""
         draft = self.manifests / f".{name}.new"
         draft.write_text(yaml.safe_dump_all([dict(document) for document in documents]))
-        draft.rename(path)
+
+    def publish(self, name: str) -> None:
+        """Put a drafted manifest file in place."""
+        (self.manifests / f".{name}.new").rename(self.manifests / f"{name}.yaml")
 
     def withdraw(self, name: str) -> None:
         """Remove a manifest file."""
@@ -220,9 +227,12 @@ def _good(request: str, status: int, content: bytes) -> bytes:
 def _take_ended(path: Path, refs: Set[str], ended: dict[str, dict[str, Any]]) -> None:
     """Note the job in *path*, if it has ended and is about one of *refs*."""
     try:
-        job = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        text = path.read_bytes()
     except FileNotFoundError:
         return
+    if b"completionTime" not in text:
+        return  # Not worth the time of reading it, which a measurement would count.
+    job = yaml.load(text, Loader=yaml.CSafeLoader)
     if job["spec"]["image"] in refs and job.get("status", {}).get("completionTime"):
         ended[path.stem] = job
 

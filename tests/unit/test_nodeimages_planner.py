@@ -79,6 +79,16 @@ def test_pins_wait_for_running_pulls_but_never_for_long(age: int, pins: tuple[Pi
     assert made.actions == pins
 
 
+@pytest.mark.parametrize(("ago", "pins", "wake_in"), [(0.2, (), 0.1), (0.3, (Pin("app:1"),), None)])
+def test_pins_leave_the_first_moments_after_a_pull_to_its_report(
+    ago: float, pins: tuple[Pin, ...], wake_in: float | None
+) -> None:
+    made = plan(observed(wanted(), recorded={"app:1": done()}, monotonic=100.0, pulled_at=100.0 - ago))
+
+    assert made.actions == pins
+    assert made.wake_in == pytest.approx(wake_in)
+
+
 def test_a_finished_request_is_never_begun_again() -> None:
     made = plan(observed(wanted(), recorded={"app:1": done()}, pinned={"app:1"}))
 
