@@ -67,11 +67,11 @@ class ApiClient:
         ask = _ask("get", resource, key)
         return _read(ask, resource, await self._transport.fetch(ask, self._deadline))
 
-    async def document(self, resource: Resource[Any], key: Key) -> dict[str, Any]:
-        """Read one object with all its fields. Raises MissingError."""
+    async def read(self, resource: Resource[T], key: Key) -> tuple[T, dict[str, Any]]:
+        """Read one object as ``get`` does, and with all its fields. Raises MissingError."""
         ask = _ask("get", resource, key)
-        document: dict[str, Any] = msgspec.json.decode(await self._transport.fetch(ask, self._deadline))
-        return document
+        answer = await self._transport.fetch(ask, self._deadline)
+        return _read(ask, resource, answer), msgspec.json.decode(answer)
 
     async def list(self, resource: Resource[T], selection: Selection = EVERYTHING) -> Listed[T]:
         """Read all objects of *selection*, page by page. Objects that cannot be read are left out."""

@@ -1,6 +1,7 @@
 """The objects of one kind on the API server, as features see them: ``daemon.engine.objects.Objects``."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 from daemon.engine.objects import ApiObject, ConflictError, Listener, NotFoundError
@@ -10,13 +11,13 @@ from daemon.kube.errors import ChangedError, MissingError, RefusedError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import (
     Operation,
-    Patch,
+    at_version,
     changes,
     json_patch,
-    merge_patch,
-    preconditions,
     rooted,
-    status_change,
+    same_object,
+    same_spec,
+    status_changes,
 )
 from daemon.objects.meta import Key
 
@@ -29,9 +30,10 @@ _ROUNDS = 3
 class KubeObjects(Generic[T]):
     """Reads from *informer*, writes through *client*; own writes are seen at once.
 
-    ``replace`` sends a JSON patch of the difference to what was read, bound to UID and generation, so that it
-    never conflicts with a status write; ``replace_status`` a merge patch of ``/status``. Fields that our
-    structs do not know survive both. Besides the errors of ``Objects``, ApiError's kinds are raised.
+    Both kinds of write send the difference to what was read, so that fields which our structs do not know
+    survive. ``replace`` is bound to UID and generation, so that it never conflicts with a status write,
+    ``replace_status`` to the UID, and to the version if it has one. Besides the errors of ``Objects``,
+    ApiError's kinds are raised.
     """
 
     def __init__(self, client: ApiClient, informer: Informer[T]) -> None:
@@ -64,11 +66,12 @@ class KubeObjects(Generic[T]):
         if _overtaken(base, obj, operations):
             raise ConflictError(f"{self._resource.kind} {obj.metadata.key} was changed by somebody else")
         try:
-            return await self._patched(obj, json_patch([*preconditions(base), *operations]))
+            return await self._patched(obj, [*same_spec(base), *operations])
         except RefusedError as error:
-            if error.causes:
-                raise
-            return await self._replace_anew(base, operations, error)
+            fresh, document = await self._after(error, obj)
+            if _generation(fresh) != _generation(base):
+                raise _changed(error) from error
+            return await self._patched(obj, [*same_spec(fresh), *rooted(operations, document)])
 
     async def replace_status(self, obj: T) -> T:
         """Store another status and nothing else. Raises ConflictError or NotFoundError."""
@@ -76,16 +79,30 @@ class KubeObjects(Generic[T]):
         version = obj.metadata.resource_version
         if version and version != base.metadata.resource_version:
             raise ConflictError(f"{self._resource.kind} {obj.metadata.key} was changed by somebody else")
-        change = status_change(_status(base), _status(obj))
+        sent: list[Operation] = []
         for _ in range(_ROUNDS):
-            if not change:
+            left = [each for each in status_changes(_status(base), _status(obj)) if each not in sent]
+            if not left:
+                return base  # or the server will not have what is missing
+            base = await self._told(obj, left)
+            sent += left
+            if version:
                 return base
-            base = await self._told(obj, change)
-            left = status_change(_status(base), _status(obj))
-            if version or _within(left, change):
-                return base
-            change = left  # what was stored was not what this process had seen last
         return base
+
+    async def _told(self, obj: T, operations: Sequence[Operation]) -> T:
+        head = [*same_object(obj), *at_version(obj.metadata.resource_version)]
+        try:
+            return await self._patched(obj, [*head, *operations], "status")
+        except ChangedError:
+            await self._refresh(obj)
+            raise
+        except RefusedError as error:
+            fresh, document = await self._after(error, obj)
+            if obj.metadata.resource_version:
+                raise _changed(error) from error
+            wanted = status_changes(_status(fresh), _status(obj))
+            return await self._patched(obj, [*head, *rooted(wanted, document)], "status")
 
     async def delete(self, obj: T) -> None:
         """Remove the object with this uid; an absent one is no error."""
@@ -109,41 +126,32 @@ class KubeObjects(Generic[T]):
             raise NotFoundError(f"{self._resource.kind} {metadata.key} is gone, or another one by now")
         return known
 
-    async def _told(self, obj: T, change: Mapping[str, Any]) -> T:
-        metadata = obj.metadata
-        identity = {"uid": metadata.uid}
-        if metadata.resource_version:
-            identity["resourceVersion"] = metadata.resource_version
-        patch = merge_patch({"metadata": identity, "status": change})
-        try:
-            return await self._patched(obj, patch, "status")
-        except (ChangedError, RefusedError) as error:
-            if isinstance(error, RefusedError) and not _names_uid(error):
-                raise
-            await self._refreshed(obj)
-            raise error if isinstance(error, ChangedError) else _changed(error) from error
+    async def _after(self, error: RefusedError, obj: T) -> tuple[T, Mapping[str, Any]]:
+        """What is stored, if a patch did not apply because of that: which operation failed is not said.
 
-    async def _replace_anew(self, base: T, operations: Sequence[Operation], error: RefusedError) -> T:
-        """Find out why a patch did not apply: another object, another spec, or members that are not there."""
-        fresh = await self._refreshed(base)
-        if fresh.metadata.generation != base.metadata.generation or not base.metadata.generation:
-            raise _changed(error) from error
-        document = await self._client.document(self._resource, base.metadata.key)
-        return await self._patched(base, json_patch([*preconditions(base), *rooted(operations, document)]))
+        Raises the error itself when the server told what is wrong, NotFoundError for another object.
+        """
+        if error.causes or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise error
+        fresh, document = await self._client.read(self._resource, obj.metadata.key)
+        self._learned(fresh)
+        self._check(fresh, obj)
+        return fresh, document
 
-    async def _patched(self, obj: T, patch: Patch, subresource: str = "") -> T:
-        key = obj.metadata.key
+    async def _patched(self, obj: T, operations: Sequence[Operation], subresource: str = "") -> T:
+        key, patch = obj.metadata.key, json_patch(operations)
         return self._learned(await self._client.patch(self._resource, key, patch, subresource=subresource))
 
-    async def _refreshed(self, obj: T) -> T:
-        """Read what is stored, so that the next decision is not made on what just led to a conflict.
+    async def _refresh(self, obj: T) -> None:
+        """Read what is stored, so that the next decision is not made on what just led to a conflict."""
+        known = self._informer.get(obj.metadata.key)
+        if known is None or known.metadata.resource_version == obj.metadata.resource_version:
+            known = self._learned(await self._client.get(self._resource, obj.metadata.key))
+        self._check(known, obj)
 
-        Raises NotFoundError when it is no longer the same object.
-        """
-        fresh = self._learned(await self._client.get(self._resource, obj.metadata.key))
+    def _check(self, fresh: T, obj: T) -> None:
         if fresh.metadata.uid != obj.metadata.uid:
             raise NotFoundError(f"{self._resource.kind} {obj.metadata.key} is another object by now")
-        return fresh
 
     def _learned(self, obj: T) -> T:
         self._informer.learn(obj)
@@ -152,19 +160,6 @@ class KubeObjects(Generic[T]):
 
 def _status(obj: Any) -> Any:
     return obj.status
-
-
-def _within(part: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
-    """Tell whether *part* asks for nothing that *whole* did not: then the server will not have it."""
-    return all(
-        key in whole
-        and (
-            _within(value, whole[key])
-            if isinstance(value, dict) and isinstance(whole[key], dict)
-            else value == whole[key]
-        )
-        for key, value in part.items()
-    )
 
 
 def _overtaken(base: ApiObject, obj: ApiObject, operations: Sequence[Operation]) -> bool:
@@ -179,8 +174,8 @@ def _overtaken(base: ApiObject, obj: ApiObject, operations: Sequence[Operation])
     return metadata or not generation or generation != obj.metadata.generation
 
 
-def _names_uid(error: RefusedError) -> bool:
-    return any(cause.field == "metadata.uid" for cause in error.causes)
+def _generation(obj: ApiObject) -> object:
+    return obj.metadata.generation or obj.metadata.resource_version
 
 
 def _changed(error: RefusedError) -> ChangedError:

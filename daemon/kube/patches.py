@@ -1,7 +1,7 @@
 """The difference between two objects as a patch that changes nothing else. Pure.
 
-A JSON patch goes through structs field by field and through lists item by item, so that fields which our
-structs do not know survive. A merge patch does so for mappings; a list in it is replaced as a whole.
+It goes through structs field by field, so that fields which our structs do not know survive. JSON patches can
+also be bound to one object; a merge patch of a status cannot: the API server does not look at the UID in it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +43,12 @@ def merge_patch(document: Mapping[str, Any]) -> Patch:
     return Patch("application/merge-patch+json", msgspec.json.encode(document))
 
 
-def preconditions(obj: ApiObject) -> list[Operation]:
+def same_object(obj: ApiObject) -> list[Operation]:
+    """Operations that fail when by now there is another object of that name."""
+    return [_test("uid", obj.metadata.uid)]
+
+
+def same_spec(obj: ApiObject) -> list[Operation]:
     """Operations that fail when by now there is another object or another spec.
 
     The generation moves only with the spec, so that a status written meanwhile is no conflict. Kinds that
@@ -55,7 +60,7 @@ def preconditions(obj: ApiObject) -> list[Operation]:
         if metadata.generation
         else _test("resourceVersion", metadata.resource_version)
     )
-    return [_test("uid", metadata.uid), same]
+    return [*same_object(obj), same]
 
 
 def changes(old: ApiObject, new: ApiObject) -> list[Operation]:
@@ -86,12 +91,22 @@ def rooted(operations: Sequence[Operation], document: Mapping[str, Any]) -> list
     return result
 
 
-def status_change(old: Any, new: Any) -> dict[str, Any]:
-    """The merge patch of the status *old* that makes it *new*; empty when they are the same.
+def status_changes(old: Any, new: Any) -> list[Operation]:
+    """What makes the stored status *old* into *new*, and survives that *old* is not what is stored.
 
-    A status in which nothing stands yet is sent as a whole: counts may be required even when they are 0.
+    Lists are replaced as a whole: a place in a list means nothing when somebody else has changed the list. A
+    status in which nothing stands yet is sent as a whole: counts may be required even when they are 0.
     """
-    return {} if old == new else _merge({} if old == type(old)() else plain(old), plain(new))
+    if old == new:
+        return []
+    if old == type(old)():
+        return [_added(("status",), new)]
+    return list(_plain_difference(("status",), plain(old), plain(new)))
+
+
+def at_version(version: str) -> list[Operation]:
+    """Operations that make the API server answer with a conflict when another version is stored."""
+    return [_added(("metadata", "resourceVersion"), version)] if version else []
 
 
 def plain(value: Any) -> Any:
@@ -99,16 +114,15 @@ def plain(value: Any) -> Any:
     return without_nulls(msgspec.to_builtins(value))
 
 
-def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
+def _plain_difference(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Operation]:
+    for key in old.keys() - new.keys():
+        yield {"op": "remove", "path": _pointer((*path, key))}
     for key, value in new.items():
         before = old.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
-            if inner := _merge(before, value):
-                patch[key] = inner
-        elif value != before or key not in old:
-            patch[key] = value
-    return patch
+            yield from _plain_difference((*path, key), before, value)
+        elif value != before:
+            yield _added((*path, key), value)
 
 
 def _difference(path: Path, old: Any, new: Any) -> Iterator[Operation]:

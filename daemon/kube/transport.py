@@ -195,7 +195,7 @@ class Transport:
 
 
 def _abandon(response: aiohttp.ClientResponse) -> None:
-    """Break the connection of a body that has not ended, without the farewells of TLS: nobody waits for them."""
+    """Break the connection of a body that has not ended, without the farewells of TLS: nobody waits."""
     connection = response.connection
     if connection is not None and connection.transport is not None:
         connection.transport.abort()

@@ -4,52 +4,22 @@ import asyncio
 import base64
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from aiohttp import web
 
 from tests.fakes.apifaults import REASONS, Fault, Request, refused
 from tests.fakes.apipatches import PatchError, merged, operated
+from tests.fakes.apipaths import KINDS, Target, discovery, reading_verb, target_of
 from tests.fakes.apiselectors import judge_of
-from tests.fakes.apistorage import Change, Document, Name, RefusalError, Served, Storage
+from tests.fakes.apistorage import Change, Document, RefusalError, Served, Storage
 from tests.fakes.apiwatches import Watcher, shown
 
-_KRUISE = ("apps.kruise.io", ("v1beta1", "v1alpha1"))
-KINDS = (
-    Served(*_KRUISE, "imagepulljobs", "ImagePullJob"),
-    Served(*_KRUISE, "imagelistpulljobs", "ImageListPullJob"),
-    Served(*_KRUISE, "nodeimages", "NodeImage", namespaced=False),
-    Served("", ("v1",), "nodes", "Node", namespaced=False, status=False),
-    Served("", ("v1",), "pods", "Pod", status=False),
-    Served("", ("v1",), "secrets", "Secret", status=False),
-    Served("coordination.k8s.io", ("v1",), "leases", "Lease", status=False),
-    Served("events.k8s.io", ("v1",), "events", "Event", status=False),
-)
 WRITES = frozenset({"create", "patch", "delete"})
+DEADLINE = 10.0
+"""Seconds in which what is waited for must happen."""
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a path names."""
-
-    kind: Served
-    version: str
-    namespace: str
-    name: str
-    subresource: str
-
-    @property
-    def key(self) -> Name:
-        """As documents are stored."""
-        return (self.namespace if self.kind.namespaced else "", self.name)
-
-    @property
-    def resource(self) -> str:
-        """As in RBAC."""
-        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
 class FakeApiServer:
@@ -69,6 +39,7 @@ class FakeApiServer:
         """While true, watches stay open and are told nothing."""
         self.port = 0
         self._runner: web.ServerRunner | None = None
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._snapshots: dict[str, list[Document]] = {}
         self.storage.listeners.append(self._publish)
 
@@ -83,6 +54,21 @@ class FakeApiServer:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return when *holds* is true, which is looked at whenever something happens here."""
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((holds, reached))
+        self._look()
+        async with asyncio.timeout(DEADLINE):
+            await reached
+
+    def _look(self) -> None:
+        for holds, reached in list(self._waiting):
+            if reached.done() or holds():
+                self._waiting.remove((holds, reached))
+                if not reached.done():
+                    reached.set_result(None)
 
     async def start(self) -> None:
         """Listen, on the same port as before if there was one."""
@@ -150,6 +136,7 @@ class FakeApiServer:
         if not self.muted:
             for watcher in self.watchers:
                 watcher.take(change)
+        self._look()
 
     def _collect(self) -> None:
         """Remove what has lost its owners, as the garbage collector of kube-controller-manager does."""
@@ -158,19 +145,21 @@ class FakeApiServer:
                 self.storage.delete(self.kinds[plural], name, "")
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        target = self._target(request.path)
+        target = target_of(self.kinds, request.path)
         if target is None:
-            return self._discovery(request.path)
+            return discovery(self.kinds, request.path)
         query = dict(request.query)
-        verb = _VERBS.get(request.method) or _reading(target, query)
+        verb = _VERBS.get(request.method) or reading_verb(target, query)
         text = await request.read()
         body = json.loads(text) if text else None
         seen = len(self.requests)
         self.requests.append(
             Request(verb, target.resource, target.name, 0, query, body, dict(request.headers))
         )
+        self._look()
         response = await self._faulty(request, target, self.requests[seen])
         self.requests[seen] = self.requests[seen]._replace(code=response.status)
+        self._look()
         return response
 
     async def _faulty(self, request: web.BaseRequest, target: Target, asked: Request) -> web.StreamResponse:
@@ -268,42 +257,14 @@ class FakeApiServer:
             watcher.put(None)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         self.watchers.append(watcher)
+        self._look()
         try:
             await response.prepare(request)
             await watcher.serve(response, float(query.get("timeoutSeconds", "300")))
         finally:
             self.watchers.remove(watcher)
+            self._look()
         return response
-
-    def _target(self, path: str) -> Target | None:
-        """What a path names: ``/apis/GROUP/VERSION[/namespaces/NS]/PLURAL[/NAME[/SUBRESOURCE]]``."""
-        parts = path.strip("/").split("/")
-        group, rest = ("", parts[1:]) if parts[0] == "api" else (parts[1], parts[2:])
-        version, rest = rest[0], rest[1:]
-        namespace = ""
-        if len(rest) > 2 and rest[0] == "namespaces":
-            namespace, rest = rest[1], rest[2:]
-        kind = self.kinds.get(rest[0]) if rest else None
-        if kind is None or kind.group != group or version not in kind.versions:
-            return None
-        name, subresource = ([*rest[1:], "", ""])[:2]
-        return Target(kind, version, namespace, name, subresource)
-
-    def _discovery(self, path: str) -> web.Response:
-        parts = path.strip("/").split("/")
-        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
-        found = [each for each in self.kinds.values() if each.group == group and version in each.versions]
-        if not found or len(parts) > (2 if parts[0] == "api" else 3):
-            return refused(RefusalError(404, "NotFound", "the server could not find the requested resource"))
-        return web.json_response(
-            {"kind": "APIResourceList", "resources": [{"name": each.plural} for each in found]}
-        )
-
-
-def _reading(target: Target, query: Mapping[str, str]) -> str:
-    if target.name:
-        return "get"
-    return "watch" if query.get("watch") == "true" else "list"
 
 
 def _validate(kind: Served, document: Any) -> None:

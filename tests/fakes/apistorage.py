@@ -88,7 +88,7 @@ class Storage:
     def update(self, kind: Served, name: Name, wanted: Document, *, status: bool) -> Document:
         """Replace content and tags, or only the status."""
         now = self.read(kind, name)
-        _check(kind, now, wanted)
+        _check(kind, now, wanted, status=status)
         if status:
             after = {**now, "status": wanted.get("status", {})}
         else:
@@ -170,11 +170,16 @@ class Storage:
             listener(change)
 
 
-def _check(kind: Served, now: Document, wanted: Document) -> None:
-    """Refuse what was made of another object or of an older version."""
+def _check(kind: Served, now: Document, wanted: Document, *, status: bool) -> None:
+    """Refuse what was made of another object or of an older version.
+
+    As kube-apiserver does: in a status, the UID is not looked at.
+    """
     metadata = wanted.get("metadata", {})
-    if metadata.get("uid", now["metadata"]["uid"]) != now["metadata"]["uid"]:
-        raise RefusalError(409, "Conflict", "Precondition failed: UID in precondition")
+    if not status and metadata.get("uid", now["metadata"]["uid"]) != now["metadata"]["uid"]:
+        message = "metadata.uid: Invalid value: field is immutable"
+        cause = {"reason": "FieldValueInvalid", "message": message, "field": "metadata.uid"}
+        raise RefusalError(422, "Invalid", message, (cause,))
     version = now["metadata"]["resourceVersion"]
     if metadata.get("resourceVersion") not in {None, "", version}:
         raise RefusalError(409, "Conflict", f"the object {kind.plural} has been modified")
