@@ -19,6 +19,7 @@ $(STAMP): .ci/requirements-dev.lock pyproject.toml
 setup: $(STAMP)
 	@$(BIN)/python -m tests.testbed.setup
 	@$(BIN)/python -m tests.testbed.programs
+	@$(BIN)/python -m tests.testbed.imaging
 
 demo: $(STAMP)  ## Pull real images into a private containerd and show it (KEEP=1 leaves it running)
 	@$(BIN)/python -m tests.testbed.setup --for demo

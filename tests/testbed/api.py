@@ -145,25 +145,36 @@ class Api:
         return str(made["status"]["token"])
 
 
-async def run(command: Sequence[str], stdin: str = "", timeout: float = DEADLINE) -> str:
+async def run(
+    command: Sequence[str],
+    stdin: str = "",
+    timeout: float = DEADLINE,
+    environ: Mapping[str, str] | None = None,
+) -> str:
     """Run a program and return what it printed. Raises TestbedError with its errors."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environ,
     )
     try:
         async with asyncio.timeout(timeout):
             output, errors = await process.communicate(stdin.encode())
+    except TimeoutError as error:
+        raise TestbedError(f"{_shown(command)}: no end within {timeout:g} s") from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        shown = " ".join([Path(command[0]).name, *command[1:]])
-        raise TestbedError(f"{shown}: {errors.decode(errors='replace').strip()}")
+        raise TestbedError(f"{_shown(command)}: {errors.decode(errors='replace').strip()}")
     return output.decode()
+
+
+def _shown(command: Sequence[str]) -> str:
+    return " ".join([Path(command[0]).name, *command[1:]])
 
 
 def _encoded(path: Path) -> str:

@@ -73,7 +73,8 @@ class Cluster:
     async def start(self) -> float:
         """Start it and return when pods can be made; the answer is how many seconds that took."""
         started = time.monotonic()
-        share(self.directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        share_mounts()
         self.control_plane.reserve_addresses()
         self.addresses.bring_up()
         self._ends.callback(self.addresses.take_down)
@@ -186,9 +187,6 @@ def is_ready(node: Mapping[str, Any]) -> bool:
     return conditions.get("Ready") == "True" and not node["spec"].get("taints")
 
 
-def share(directory: Path) -> None:
-    """Make *directory* a mount whose later mounts are seen in containers that ask for that."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = str(directory)
-    subprocess.run(["mount", "--bind", path, path], check=True)
-    subprocess.run(["mount", "--make-rshared", path], check=True)
+def share_mounts() -> None:
+    """Have containers see later mounts where they ask for that, as on any node: in this namespace only."""
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)

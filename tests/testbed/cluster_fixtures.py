@@ -16,6 +16,7 @@ from tests.testbed.api import Api
 from tests.testbed.cluster import Cluster
 from tests.testbed.containerd import Flavour
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.product import Installation
 from tests.testbed.session import DIRECTORY_VARIABLE, Session
 
 KUBECONFIG_VARIABLE = "KUBECONFIG"
@@ -36,7 +37,7 @@ class MakeControlPlane(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster"}
+    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster", "installed"}
     for item in items:
         if ours.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
@@ -87,6 +88,15 @@ async def cluster(testbed: Session) -> AsyncIterator[Cluster]:
     finally:
         await started.stop()
         started.remove()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def installed(cluster: Cluster) -> Installation:
+    """The project in the shared cluster, as its image and its Helm chart are in the checkout."""
+    release = Installation(cluster)
+    await release.push()
+    await release.install()
+    return release
 
 
 @pytest_asyncio.fixture

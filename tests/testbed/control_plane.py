@@ -144,7 +144,8 @@ class ControlPlane:
         }
 
     def _apiserver_flags(self) -> dict[str, str]:
-        server = self.authority.server("apiserver", [self._host, self.addresses.kubernetes], _SERVICE_NAMES)
+        addresses = [self._host, self.addresses.kubernetes, "127.0.0.1"]
+        server = self.authority.server("apiserver", addresses, _SERVICE_NAMES)
         kubelet = self.authority.client("apiserver-to-kubelet", (MASTERS,))
         accounts = self.authority.key_pair("accounts")
         return {

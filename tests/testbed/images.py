@@ -11,6 +11,7 @@ import json
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -164,6 +165,24 @@ def busybox_layer() -> Layer:
     return _layer(lambda: iter((content,)), level=6)
 
 
+def stored_layer(tar: Source, archive: Path) -> Layer:
+    """A layer of a tar that takes long to make: compressed in *archive*, with its digests beside it, once."""
+    notes = archive.with_suffix(".json")
+    if not notes.exists():
+        draft = archive.with_suffix(".draft")
+        layer = _layer(tar, level=6, copy=draft)
+        draft.rename(archive)
+        notes.write_text(json.dumps([layer.digest, layer.size, layer.diff_id]))
+    digest, size, diff_id = json.loads(notes.read_text())
+    return Layer(Blob(digest, size, LAYER_TYPE, lambda: _chunks(archive)), diff_id)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
 def build(
     layers: Sequence[Layer],
     *,
@@ -173,13 +192,18 @@ def build(
     docker: bool = False,
 ) -> Build:
     """Put *layers* under a config and a manifest, in OCI's format or in Docker's."""
+    variables = [f"{key}={value}" for key, value in {"PATH": "/bin", **(env or {})}.items()]
+    return configured(layers, {"Cmd": list(command), "Env": variables}, platform=platform, docker=docker)
+
+
+def configured(
+    layers: Sequence[Layer], settings: Mapping[str, Any], *, platform: Platform = HERE, docker: bool = False
+) -> Build:
+    """Put *layers* under a config with these *settings*, named as OCI names them, and under a manifest."""
     config: dict[str, Any] = {
         "architecture": platform.architecture,
         "os": platform.os,
-        "config": {
-            "Cmd": list(command),
-            "Env": [f"{key}={value}" for key, value in {"PATH": "/bin", **(env or {})}.items()],
-        },
+        "config": dict(settings),
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
     config_blob = _json_blob(config, _type(CONFIG_TYPE, docker))
@@ -223,8 +247,8 @@ def _json_blob(value: Mapping[str, Any], media_type: str) -> Blob:
     return Blob(digest_of(content), len(content), media_type, lambda: iter((content,)))
 
 
-def _layer(plain: Source, level: int) -> Layer:
-    """Read it once to learn both digests; it is made anew whenever it is sent."""
+def _layer(plain: Source, level: int, copy: Path | None = None) -> Layer:
+    """Read it once to learn both digests; without a *copy* it is made anew whenever it is sent."""
     inner, outer, size = hashlib.sha256(), hashlib.sha256(), 0
 
     def seen() -> Iterator[bytes]:
@@ -232,9 +256,12 @@ def _layer(plain: Source, level: int) -> Layer:
             inner.update(chunk)
             yield chunk
 
-    for chunk in _gzip(seen(), level):
-        outer.update(chunk)
-        size += len(chunk)
+    with copy.open("wb") if copy else nullcontext() as file:
+        for chunk in _gzip(seen(), level):
+            outer.update(chunk)
+            size += len(chunk)
+            if file is not None:
+                file.write(chunk)
     blob = Blob(f"sha256:{outer.hexdigest()}", size, LAYER_TYPE, lambda: _gzip(plain(), level))
     return Layer(blob, f"sha256:{inner.hexdigest()}")
 

@@ -79,7 +79,8 @@ class Kubelet:
         shield_machine(self.directory)
         for top in cgroup_hierarchies():
             (top / self.cgroup.strip("/")).mkdir(parents=True, exist_ok=True)
-        (self.directory / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+        # There is no DNS: nothing answers there, and says so at once.
+        (self.directory / "resolv.conf").write_text(f"nameserver {self.addresses.node}\n")
         (self.directory / "config.json").write_text(json.dumps(self._configuration(), indent=1))
 
     def _configuration(self) -> dict[str, Any]:
