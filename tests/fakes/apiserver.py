@@ -16,6 +16,8 @@ from tests.fakes.apiselectors import judge_of
 from tests.fakes.apistorage import Change, Document, RefusalError, Served, Storage
 from tests.fakes.apiwatches import Watcher, shown
 
+__all__ = ["KINDS", "WRITES", "FakeApiServer"]
+
 WRITES = frozenset({"create", "patch", "delete"})
 DEADLINE = 10.0
 """Seconds in which what is waited for must happen."""

@@ -9,6 +9,7 @@ from daemon.engine.objects import ApiObject
 from daemon.kube.informer import Informer
 
 T = TypeVar("T", bound=ApiObject)
+R = TypeVar("R")
 
 DEADLINE = 15.0
 """Seconds in which what is waited for must happen."""
@@ -49,7 +50,7 @@ async def until(informer: Informer[T], holds: Callable[[], bool]) -> None:
             await changed.wait()
 
 
-async def within(awaited: Awaitable[T], seconds: float = DEADLINE) -> T:
+async def within(awaited: Awaitable[R], seconds: float = DEADLINE) -> R:
     """The result, which must come in time."""
     async with asyncio.timeout(seconds):
         return await awaited
