@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from daemon.agent import main as agent
 
             return agent(rest)
+        case ["controller", *rest]:
+            from daemon.controller import main as controller
+
+            return controller(rest)
         case _:
             return _terminal(words)
 

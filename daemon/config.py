@@ -4,6 +4,7 @@ One frozen dataclass a process; ``daemon.settings`` reads it.
 """
 
 import dataclasses
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -188,3 +189,56 @@ class AgentConfig(Config):
         Path | None,
         Meta(description="Directory in which the key for sealed secrets is kept; nothing: in memory only."),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerConfig:
+    """Settings of ``inplaced controller``."""
+
+    identity: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=253,
+            description="Name of this candidate for leading: unlike the others'.",
+        ),
+    ] = dataclasses.field(default_factory=socket.gethostname)
+    kubeconfig: Annotated[
+        Path | None, Meta(description="How the API server is reached; nothing: with the pod's own account.")
+    ] = None
+    namespace: Annotated[
+        str,
+        _matching(
+            "Namespace of the release: Leases are in it.",
+            r"^(?=.{1,50}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "a DNS label of at most 50 characters",
+        ),
+    ] = "inplaced"
+    default_ttl_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=_INT32,
+            description="Seconds that a node keeps an ended job's image pinned, without a TTL.",
+        ),
+    ] = 300
+    silence: Annotated[
+        float,
+        Meta(
+            ge=25,
+            le=3600,
+            description="Seconds without a sign of life after which an agent counts as silent.",
+        ),
+    ] = 55.0
+    listen: Annotated[
+        str,
+        _matching(
+            "Address of metrics, probes and the status page.",
+            r"^((\[[^\[\]]+\]|[^:\[\]]*):[0-9]{1,5})?$",
+            "HOST:PORT, [IPV6]:PORT, or nothing for none",
+        ),
+    ] = "127.0.0.1:10231"
+    log_level: Annotated[LogLevel, Meta(description="Least level that is logged.")] = "info"
+    log_format: Annotated[
+        LogForm, Meta(description="Form of the log; auto is text on a terminal, else json.")
+    ] = "auto"

@@ -52,6 +52,18 @@ def _agent(context: typer.Context) -> Work:
 
 
 @app.command(
+    "controller",
+    help=COMMANDS["controller"],
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def _controller(context: typer.Context) -> Work:
+    from daemon.controller import main
+
+    return lambda: main(context.args)
+
+
+@app.command(
     "standalone",
     help=COMMANDS["standalone"],
     add_help_option=False,

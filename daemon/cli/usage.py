@@ -15,6 +15,7 @@ SOCKET_VARIABLE: Final = "INPLACED_SOCKET"
 
 COMMANDS: Final = {
     "agent": "Run the agent of a cluster's node, told by the API server what to have.",
+    "controller": "Run the central controller of a cluster: it tells the nodes what to have.",
     "standalone": "Run the agent on a machine without Kubernetes, over a directory of manifests.",
     "pull": "Have images on this node before they are needed, and watch them come.",
     "jobs": "List the pull jobs of this node.",

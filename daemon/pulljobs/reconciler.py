@@ -1,6 +1,8 @@
 """Carries out the plans of ImagePullJobs: what they want of nodes, and their status."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import assert_never
 
@@ -15,12 +17,15 @@ from daemon.objects.meta import Key
 from daemon.pulljobs.index import ShareIndex
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Remove, is_ended, plan
 from daemon.pulljobs.reporting import Announce, Statuses, say_nothing
-from daemon.pulljobs.shares import JobShares
+from daemon.pulljobs.shares import Followed, JobShares
 from daemon.pulljobs.specs import Edits, NodeSpecs, Outcomes
 from daemon.pulljobs.tags import reference_of, with_job, without_job
 
 _WORKERS = 16
 """Jobs whose status is on its way at the same time."""
+
+Places = Callable[[ImagePullJob], Followed]
+"""Where the pods are that a job's podSelector selects."""
 
 log = structlog.get_logger()
 
@@ -45,6 +50,7 @@ class PullJobs:
         *,
         default_ttl: int,
         announce: Announce = say_nothing,
+        places: Places | None = None,
     ) -> None:
         self.controller: Controller[Key] = Controller("pulljobs", self.reconcile, metrics, workers=_WORKERS)
         self.index = ShareIndex(default_ttl=default_ttl)
@@ -55,6 +61,7 @@ class PullJobs:
         self._statuses = Statuses(objects.jobs, clock, lambda: self.index.live, announce)
         self._clock = clock
         self._default_ttl = default_ttl
+        self._places = places
 
     def watch(self) -> None:
         """Look at a job when it changes, and at those that a node's change concerns."""
@@ -63,6 +70,21 @@ class PullJobs:
         self._objects.jobs.subscribe(self.controller.queue.add)
         self._objects.node_images.subscribe(self._on_node)
         self._look_at({job.metadata.key for job in self._objects.jobs.list()})
+
+    def hear(self, silent: Mapping[str, datetime]) -> None:
+        """Take in which nodes' agents give no sign of life, and since when."""
+        self._look_at(self.index.hear(silent, self._clock.now()))
+
+    def look_at_followers(self, namespace: str) -> None:
+        """Look at the jobs of that namespace that follow pods: one of its pods changed."""
+        jobs = (shares.job for shares in self.index.live_jobs())
+        self._look_at(
+            {
+                job.metadata.key
+                for job in jobs
+                if job.spec.pod_selector is not None and job.metadata.namespace == namespace
+            }
+        )
 
     def _look_at(self, keys: set[Key]) -> None:
         for key in keys:
@@ -91,6 +113,8 @@ class PullJobs:
             return None
         job, now = self._statuses.latest(stored), self._clock.now()
         shares = self.index.shares_of(job, now)
+        if self._places is not None and job.spec.pod_selector is not None:
+            self.index.follow(job.metadata.uid, self._places(job), now)
         waits = [shares.expire(now)]
         made = plan(Observed(job=job, shares=shares, now=now, default_ttl=self._default_ttl))
         for action in made.actions:
