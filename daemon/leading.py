@@ -33,7 +33,7 @@ from daemon.pulljobs.following import PodPart
 from daemon.pulljobs.list_reconciler import ImageLists
 from daemon.pulljobs.nodes import NodeKeeper, NodeObjects
 from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
-from daemon.pulljobs.sealing import Sealer
+from daemon.pulljobs.sealing import Sealer, SealObjects
 from daemon.pulljobs.silence import Signs, Silence
 
 log = structlog.get_logger()
@@ -63,12 +63,26 @@ class Leading:
         )
         images = KubeObjects(client, self.node_images)
         objects = JobObjects(KubeObjects(client, self.jobs), KubeObjects(client, self.lists), images)
+        self._sealer = Sealer(
+            SealObjects(
+                images,
+                objects.jobs,
+                KubeObjects(client, self._sealed),
+                secrets_namespace,
+                self._read_secret,
+            ),
+            metrics,
+            clock,
+            announce=self._announce,
+        )
         self._pull_jobs = PullJobs(
             objects,
             metrics,
             clock,
             default_ttl=config.default_ttl_seconds,
-            around=Surroundings(announce=self._announce, open_pods=self._follow_pods),
+            around=Surroundings(
+                announce=self._announce, open_pods=self._follow_pods, prepare=self._sealer.prepare
+            ),
         )
         self._image_lists = ImageLists(objects, metrics, clock, announce=self._announce)
         self._keeper = NodeKeeper(
@@ -76,14 +90,6 @@ class Leading:
                 KubeObjects(client, self._nodes), images, KubeObjects(client, self._leases), config.namespace
             ),
             metrics,
-        )
-        self._sealer = Sealer(
-            images,
-            KubeObjects(client, self._sealed),
-            self._read_secret,
-            metrics,
-            clock,
-            namespace=secrets_namespace,
         )
         signs = Signs(
             nodes=lambda: [image.metadata.name for image in self.node_images.list()],
@@ -141,6 +147,7 @@ class Leading:
             self._image_lists.controller,
             self._keeper.controller,
             self._sealer.controller,
+            self._sealer.sources.controller,
         )
 
     def _announce(

@@ -34,6 +34,7 @@ list nodes | watch nodes | list pods | watch pods | create events default | patc
 get secrets default | create secrets central-node-secrets | patch secrets central-node-secrets
 delete secrets central-node-secrets | watch secrets central-node-secrets
 get leases central | create leases central | patch leases central | watch leases central
+delete leases central
 """
 MAY_NOT = """
 patch imagepulljobs default | update imagepulljobs default | create imagelistpulljobs default
