@@ -14,8 +14,6 @@ class Memory:
     rss: float
     pss: float
     private: float
-    dirty: float
-    """The part of ``private`` that could not be dropped: what each further process costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,7 @@ def memory_of(pid: int) -> Memory:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, size, *_ = line.split()
         fields[name.rstrip(":")] = int(size) / 1024
-    dirty = fields["Private_Dirty"]
-    return Memory(fields["Rss"], fields["Pss"], fields["Private_Clean"] + dirty, dirty)
+    return Memory(fields["Rss"], fields["Pss"], fields["Private_Clean"] + fields["Private_Dirty"])
 
 
 def effort_of(pid: int) -> Effort:

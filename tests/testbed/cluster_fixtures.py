@@ -16,8 +16,7 @@ from tests.testbed.api import Api
 from tests.testbed.cluster import Cluster
 from tests.testbed.containerd import Flavour
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.product import Installation, push_product
-from tests.testbed.pushing import Image
+from tests.testbed.product import Installation
 from tests.testbed.session import DIRECTORY_VARIABLE, Session
 
 KUBECONFIG_VARIABLE = "KUBECONFIG"
@@ -92,15 +91,10 @@ async def cluster(testbed: Session) -> AsyncIterator[Cluster]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def product_image(cluster: Cluster) -> Image:
-    """The project's image in the registry of the shared cluster, built of the checkout."""
-    return await push_product(cluster)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def installed(cluster: Cluster, product_image: Image) -> Installation:
+async def installed(cluster: Cluster) -> Installation:
     """The project in the shared cluster, as its image and its Helm chart are in the checkout."""
-    release = Installation(cluster, product_image)
+    release = Installation(cluster)
+    await release.push()
     await release.install()
     return release
 

@@ -10,8 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-ACCOUNT = Path(os.environ.get("TRIAL_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
-"""Directory of the token, and of the certificates that the API server is known by."""
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 JOBS = "/apis/apps.kruise.io/v1beta1/namespaces/{namespace}/imagepulljobs"
 PAUSE = 0.5
 """Seconds between two looks at the job."""
