@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSIDE = $(BIN)/python -m tests.testbed.enter --
 
-.PHONY: help demo test check bench proto lock clean setup
+.PHONY: help demo test check cluster cluster-down bench proto lock clean setup
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 $(STAMP): .ci/requirements-dev.lock pyproject.toml
 	@.ci/venv $(PYTHON) $(VENV)
@@ -32,13 +32,20 @@ check: $(STAMP)  ## Format, lint, types, import contracts, unit tests: the fast 
 	$(BIN)/mypy
 	$(BIN)/python -m protos.check
 	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q tests/charts -m "not integration"
 
 test: check setup  ## All tests, real runtimes, registry and browser included
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q tests/unit tests/functional tests/conformance -m "not integration"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --sort=cover
-	$(INSIDE) $(BIN)/pytest -q tests/conformance tests/integration tests/e2e
+	$(INSIDE) $(BIN)/pytest -q tests/conformance tests/charts tests/integration tests/e2e
+
+cluster: $(STAMP) setup  ## A real Kubernetes with the project in it, to try things on; says how
+	@$(BIN)/python -m tests.testbed.local up
+
+cluster-down:  ## End it
+	@test ! -x $(BIN)/python || $(BIN)/python -m tests.testbed.local down
 
 bench: $(STAMP) setup  ## Ratios against bare CRI calls, memory, wake-ups
 	@$(INSIDE) $(BIN)/python -m tests.bench

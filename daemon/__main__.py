@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return standalone(rest)
         case ["agent", *rest]:
+            from daemon.trust import import_aiohttp
+
+            import_aiohttp()  # before all that imports it
             from daemon.agent import main as agent
 
             return agent(rest)

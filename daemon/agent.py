@@ -29,7 +29,7 @@ from daemon.member import Cluster, Local, Member
 from daemon.metrics import Metrics
 from daemon.nodeimages.agent_key import KeyFileError, load_key
 from daemon.nodeimages.assembly import plugins_of
-from daemon.nodeimages.plugins import PluginError
+from daemon.nodeimages.credentials import PluginError
 from daemon.objects.images import NodeImage
 from daemon.settings import ConfigError, load
 

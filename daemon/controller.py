@@ -32,7 +32,6 @@ from daemon.settings import ConfigError, load, shown
 
 log = structlog.get_logger()
 PROGRAM = "inplaced controller"
-LEASE = f"{names.PROGRAM}-controller"
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 10.0
 """Seconds between two looks for the kinds: at an API server that is away, or has none yet."""
 
@@ -71,8 +70,10 @@ class CentralController:
         self._clock = SystemClock()
         self._started_at = self._clock.now()
         self._changes = Changes()
-        self._client = ApiClient(access, self._metrics, user_agent=f"{LEASE}/{__version__}")
-        self._election = Election(self._client, Key(config.namespace, LEASE), config.identity)
+        self._client = ApiClient(
+            access, self._metrics, user_agent=f"{names.PROGRAM}-controller/{__version__}"
+        )
+        self._election = Election(self._client, Key(config.namespace, names.ELECTION_LEASE), config.identity)
         self._leading: Leading | None = None
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -28,18 +27,14 @@ from daemon.kube.resources import (
 from daemon.kube.selections import Selection
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
-from daemon.objects.leases import Lease
 from daemon.objects.meta import Key
 from daemon.objects.pods import Pod
+from daemon.pulljobs.following import PodPart
 from daemon.pulljobs.list_reconciler import ImageLists
-from daemon.pulljobs.nodes import NodeKeeper
-from daemon.pulljobs.places import places_of
-from daemon.pulljobs.reconciler import JobObjects, PullJobs
-from daemon.pulljobs.sealing import Sealer
-from daemon.pulljobs.shares import Followed
-
-_LOOK = 2.0
-"""Seconds between two looks for silent agents."""
+from daemon.pulljobs.nodes import NodeKeeper, NodeObjects
+from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
+from daemon.pulljobs.sealing import Sealer, SealObjects
+from daemon.pulljobs.silence import Signs, Silence
 
 log = structlog.get_logger()
 
@@ -52,7 +47,7 @@ class Leading:
     ) -> None:
         self._config = config
         self._client = client
-        self._clock = clock
+        self._metrics = metrics
         self._job_kind = IMAGE_PULL_JOBS.served_as(version)
         self._list_kind = IMAGE_LIST_PULL_JOBS.served_as(version)
         secrets_namespace = f"{config.namespace}{names.NODE_SECRETS_SUFFIX}"
@@ -60,7 +55,6 @@ class Leading:
         self.lists = Informer(client, self._list_kind, metrics)
         self.node_images = Informer(client, NODE_IMAGES.served_as(version), metrics)
         self._nodes = Informer(client, NODES, metrics)
-        self._pods = Informer(client, PODS, metrics)
         self._leases = Informer(client, LEASES, metrics, selection=Selection(namespace=config.namespace))
         self._sealed = Informer(client, SECRETS, metrics, selection=Selection(namespace=secrets_namespace))
         self._pulses = Pulses(self._leases, patience=config.silence)
@@ -69,26 +63,41 @@ class Leading:
         )
         images = KubeObjects(client, self.node_images)
         objects = JobObjects(KubeObjects(client, self.jobs), KubeObjects(client, self.lists), images)
+        self._sealer = Sealer(
+            SealObjects(
+                images,
+                objects.jobs,
+                KubeObjects(client, self._sealed),
+                secrets_namespace,
+                self._read_secret,
+            ),
+            metrics,
+            clock,
+            announce=self._announce,
+        )
         self._pull_jobs = PullJobs(
             objects,
             metrics,
             clock,
             default_ttl=config.default_ttl_seconds,
-            announce=self._announce,
-            places=self._places,
+            around=Surroundings(
+                announce=self._announce, open_pods=self._follow_pods, prepare=self._sealer.prepare
+            ),
         )
         self._image_lists = ImageLists(objects, metrics, clock, announce=self._announce)
-        self._keeper = NodeKeeper(KubeObjects(client, self._nodes), images, metrics)
-        self._sealer = Sealer(
-            images,
-            KubeObjects(client, self._sealed),
-            self._read_secret,
+        self._keeper = NodeKeeper(
+            NodeObjects(
+                KubeObjects(client, self._nodes), images, KubeObjects(client, self._leases), config.namespace
+            ),
             metrics,
-            clock,
-            namespace=secrets_namespace,
         )
-        self._silent: dict[str, datetime] = {}
-        self._known_since: dict[str, float] = {}
+        signs = Signs(
+            nodes=lambda: [image.metadata.name for image in self.node_images.list()],
+            alive=lambda node: self._pulses.alive(self._lease(node)),
+            begun=lambda node: self._leases.get(self._lease(node)) is not None,
+            lapse=config.silence,
+        )
+        self._silence = Silence(signs, clock, self._pull_jobs.hear, patience=config.silence)
 
     @property
     def informers(self) -> Sequence[Informer[Any]]:
@@ -98,7 +107,6 @@ class Leading:
             self.lists,
             self.node_images,
             self._nodes,
-            self._pods,
             self._leases,
             self._sealed,
         )
@@ -122,15 +130,15 @@ class Leading:
             for controller in self._controllers():
                 group.create_task(controller.run(), name=controller.name)
             group.create_task(self._pulses.run(), name="pulses")
-            group.create_task(self._listen_on(), name="listen")
+            group.create_task(self._silence.run(), name="silence")
+            if self._pull_jobs.pods is not None:
+                group.create_task(self._pull_jobs.pods.watches.run(), name="pods")
 
     def _watch(self) -> None:
         self._keeper.watch()
         self._pull_jobs.watch()
         self._image_lists.watch()
         self._sealer.watch()
-        self._pods.on_change(self._on_pod)
-        self._pulses.on_change(lambda _key, _alive: self._listen())
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -139,6 +147,7 @@ class Leading:
             self._image_lists.controller,
             self._keeper.controller,
             self._sealer.controller,
+            self._sealer.sources.controller,
         )
 
     def _announce(
@@ -149,44 +158,12 @@ class Leading:
             kind, job, reason, note, action="Pull", type_="Warning" if warning else "Normal"
         )
 
-    def _places(self, job: ImagePullJob) -> Followed:
-        return places_of(job, self._pods.list())
+    def _follow_pods(self, part: PodPart) -> Informer[Pod]:
+        selection = Selection(namespace=part.namespace, labels=part.labels)
+        return Informer(self._client, PODS, self._metrics, selection=selection)
 
-    def _on_pod(self, before: Pod | None, after: Pod | None) -> None:
-        pod = after or before
-        if pod is not None and (before is None or after is None or _place(before) != _place(after)):
-            self._pull_jobs.look_at_followers(pod.metadata.namespace)
+    def _lease(self, node: str) -> Key:
+        return Key(self._config.namespace, names.lease_name(node))
 
     async def _read_secret(self, key: Key) -> Secret:
         return await self._client.get(SECRETS, key)
-
-    async def _listen_on(self) -> None:
-        while True:
-            self._listen()
-            await asyncio.sleep(_LOOK)
-
-    def _listen(self) -> None:
-        """Find the nodes whose agents are silent; one that never spoke has as long to."""
-        now = asyncio.get_running_loop().time()
-        silent: dict[str, datetime] = {}
-        known: dict[str, float] = {}
-        for image in self.node_images.list():
-            name = image.metadata.name
-            if self._pulses.alive(Key(self._config.namespace, names.lease_name(name))):
-                continue
-            known[name] = self._known_since.get(name, now)
-            if self._is_silent(name, now - known[name]):
-                silent[name] = self._silent.get(name, self._clock.now())
-        self._known_since = known
-        if silent != self._silent:
-            self._silent = silent
-            log.info("silent agents", nodes=sorted(silent))
-            self._pull_jobs.hear(silent)
-
-    def _is_silent(self, name: str, seconds: float) -> bool:
-        lease: Lease | None = self._leases.get(Key(self._config.namespace, names.lease_name(name)))
-        return lease is not None or seconds >= self._config.silence
-
-
-def _place(pod: Pod) -> tuple[object, ...]:
-    return pod.spec.node_name, pod.status.phase, pod.metadata.labels, pod.metadata.deletion_timestamp

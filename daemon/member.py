@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
@@ -22,12 +23,14 @@ from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings
 from daemon.nodeimages.cluster_secrets import ClusterSecrets
-from daemon.nodeimages.plugins import CredentialPlugins
 from daemon.nodeimages.reports import Manner, Pace
 from daemon.nodeimages.telling import Saying, Telling
 from daemon.objects.images import AgentStatus, ImagePullJob, ImagePullJobSpec, NodeImage, Secret
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.objects.sealing import SealingKey
+
+if TYPE_CHECKING:
+    from daemon.nodeimages.plugins import CredentialPlugins
 
 log = structlog.get_logger()
 
@@ -59,7 +62,7 @@ class Local:
 
     runtimes: Runtimes
     key: SealingKey
-    plugins: CredentialPlugins | None
+    plugins: "CredentialPlugins | None"
     on_change: Callable[[], None]
     """Called when there is something new to see."""
 

@@ -39,6 +39,18 @@ KRUISE_SECRETS_NAMESPACE: Final = "kruise-daemon-config"
 """Where OpenKruise's manager copies pull secrets to: references to it are read there, as they are."""
 
 
+FAKE_LABEL: Final = f"{KRUISE_GROUP}/fake-nodeimage"
+"""On a NodeImage that has no node and is kept all the same."""
+ELECTION_LEASE: Final = f"{PROGRAM}.controller"
+"""The Lease of the controllers' leader; no agent's can have that name."""
+
+
 def lease_name(node: str) -> str:
     """The Lease in the release's namespace in which that node's agent gives signs of life."""
     return f"{PROGRAM}-{node}"
+
+
+def node_of_lease(lease: str) -> str:
+    """The node whose agent has that Lease; empty when it is no agent's."""
+    prefix = lease_name("")
+    return lease.removeprefix(prefix) if lease.startswith(prefix) else ""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 if TYPE_CHECKING:
+    import yaml
     from _typeshed import DataclassInstance
 
 ENV_PREFIX = "INPLACED_"
@@ -208,7 +208,9 @@ def _in_file(path: str, settings: Sequence[Setting]) -> Iterator[tuple[str, tupl
             yield names[name], (f"{origin}: {name}", _told(f"{origin}: {name}", node))
 
 
-def _entries(path: str) -> list[tuple[yaml.Node, yaml.Node]]:
+def _entries(path: str) -> "list[tuple[yaml.Node, yaml.Node]]":
+    import yaml  # only who has such a file pays for it
+
     try:
         with Path(path).open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -231,8 +233,10 @@ def _guess(name: str, names: Sequence[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else f"; allowed are {', '.join(names)}"
 
 
-def _told(origin: str, node: yaml.Node) -> Text:
+def _told(origin: str, node: "yaml.Node") -> Text:
     """The texts of a node: what YAML makes of a number or a date is none of its business."""
+    import yaml
+
     match node:
         case yaml.ScalarNode():
             return str(node.value)

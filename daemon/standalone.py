@@ -25,7 +25,7 @@ from daemon.engine.watchdog import Watchdog
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings, plugins_of
-from daemon.nodeimages.plugins import PluginError
+from daemon.nodeimages.credentials import PluginError
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret, SecretReference
 from daemon.objects.meta import Key
 from daemon.pulljobs.list_reconciler import ImageLists

@@ -31,7 +31,8 @@ from daemon.metrics import Metrics
 from daemon.names import PROGRAM
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings, plugins_of
-from daemon.nodeimages.plugins import CredentialPlugins, PluginError
+from daemon.nodeimages.credentials import PluginError
+from daemon.nodeimages.plugins import CredentialPlugins
 from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse
 from daemon.pulljobs.requests import secret_of

@@ -12,8 +12,6 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token and the CA of a pod's service account."""
 _REREAD = 60.0
 """Seconds after which the token is read again: the kubelet renews it long before it ends."""
-_REREAD_AFTER_REFUSAL = 1.0
-"""The same after the server refused it."""
 
 
 class AccessError(Exception):
@@ -73,13 +71,20 @@ class Fixed:
 
 
 class InCluster:
-    """The service account of the pod that this process runs in; the token is read again as it is renewed."""
+    """The service account of the pod that this process runs in; the token is read again as it is renewed.
 
-    def __init__(self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
+    Between two looks at its files are at least *between* seconds, however often the server refuses.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT, *, between: float = 1.0
+    ) -> None:
         self._environ = environ
         self._directory = directory
         self._credentials: Credentials | None = None
         self._ca = b""
+        self._between = between
+        self._read_at = 0.0
         self._stale_at = 0.0
 
     @property
@@ -99,13 +104,14 @@ class InCluster:
         """Token and CA, at most a minute old. Raises AccessError."""
         now = time.monotonic()
         if self._credentials is None or now >= self._stale_at:
+            self._read_at = now
             self._stale_at = now + _REREAD  # before the wait: others go on with what there is
             self._credentials = await asyncio.to_thread(self._read)
         return self._credentials
 
     def reject(self) -> None:
-        """Read token and CA again, soon."""
-        self._stale_at = min(self._stale_at, time.monotonic() + _REREAD_AFTER_REFUSAL)
+        """Read token and CA again before the next request, but not at each of many refusals."""
+        self._stale_at = min(self._stale_at, self._read_at + self._between)
 
     def _read(self) -> Credentials:
         try:
@@ -114,7 +120,7 @@ class InCluster:
             known = self._credentials
             tls = known.tls if known is not None and ca == self._ca else _trusting(ca)
         except (OSError, ssl.SSLError) as error:
-            self._stale_at = time.monotonic() + _REREAD_AFTER_REFUSAL
+            self._stale_at = time.monotonic() + self._between
             raise AccessError(f"the service account in {self._directory} cannot be read: {error}") from error
         self._ca = ca
         if known is not None and tls is known.tls and known.authorization == f"Bearer {token}":

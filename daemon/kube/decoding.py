@@ -111,6 +111,6 @@ def without_nulls(value: Any) -> Any:
     """*value* less the members that are null, at any depth."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [without_nulls(item) for item in value]
     return value

@@ -58,6 +58,8 @@ class Election:
         self._held_from = 0.0
         """The loop's time when the last renewal of ours that came through was sent."""
         self._leading = False
+        self._broken = False
+        """Whether the last try failed: an outage is told once."""
 
     @property
     def leading(self) -> bool:
@@ -132,8 +134,11 @@ class Election:
         except (ChangedError, TakenError):
             return await self._lose()
         except ApiError as error:
-            log.warning("the lease cannot be had", lease=str(self._key), error=str(error))
+            tell = log.debug if self._broken else log.warning
+            tell("the lease cannot be had", lease=str(self._key), error=str(error))
+            self._broken = True
             return False
+        self._broken = False
         self._held_from = began
         return True
 
@@ -188,15 +193,23 @@ class Election:
         return await self._client.patch(LEASES, self._key, patch, deadline=self._renew_deadline)
 
     async def _give_up(self) -> None:
-        if self._lease is None or self.leader != self._identity:
-            return
-        spec = {"holderIdentity": None, "leaseDurationSeconds": 1, "renewTime": micro_time(utc_now())}
+        """Let others have the Lease at once, if it is still ours."""
         try:
             async with asyncio.timeout(_GIVING_UP):
-                self._observe(await self._write(self._lease, spec))
+                try:
+                    await self._release()
+                except ChangedError:  # a renewal that was cancelled had come through
+                    await self._look()
+                    await self._release()
         except (ApiError, TimeoutError) as error:
             self._lease = None
             log.warning("the lease was not given up", lease=str(self._key), error=str(error))
+
+    async def _release(self) -> None:
+        if self._lease is None or self.leader != self._identity:
+            return
+        spec = {"holderIdentity": None, "leaseDurationSeconds": 1, "renewTime": micro_time(utc_now())}
+        self._observe(await self._write(self._lease, spec))
 
 
 async def _awaited(lead: Lead) -> None:

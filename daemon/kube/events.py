@@ -37,12 +37,24 @@ _SERIES_SECONDS = 360.0
 """A repeat after so long is a new event: client-go ends a series after six minutes, too."""
 _SERIES = 512
 """Events that are remembered for repeats at most."""
-_REPEAT_SECONDS = 30.0
-"""Between two writes that only count repeats."""
-_RETRY_SECONDS = 10.0
 _TRIES = 5
 _FAR_NAMESPACE = "default"
 """Where events about objects without a namespace live."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPace:
+    """How fast events are written: *burst* at once, then *rate* a second."""
+
+    burst: float = 25.0
+    rate: float = 1.0
+    between_repeats: float = 30.0
+    """Seconds between two writes that only count repeats of the same."""
+    before_retry: float = 10.0
+    """Seconds after a failure that may pass."""
+
+
+_USUAL = EventPace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +82,17 @@ class _Series:
 
 
 class EventRecorder:
-    """Writes events of ``events.k8s.io/v1`` while ``run`` runs: *burst* at once, then *rate* a second."""
+    """Writes events of ``events.k8s.io/v1`` while ``run`` runs."""
 
     def __init__(
-        self, client: ApiClient, metrics: Metrics, clock: Clock, *, controller: str, instance: str
+        self,
+        client: ApiClient,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        controller: str,
+        instance: str,
+        pace: EventPace = _USUAL,
     ) -> None:
         self._client = client
         self._metrics = metrics
@@ -84,7 +103,8 @@ class EventRecorder:
         self._due: dict[_Happening, float] = {}
         """What is to be written, and the loop's time from when on."""
         self._stir = asyncio.Event()
-        self._tokens = _Tokens()
+        self._pace = pace
+        self._tokens = _Tokens(pace)
 
     def record(
         self,
@@ -112,7 +132,7 @@ class EventRecorder:
             series.count, series.last, series.heard_at = series.count + 1, self._clock.now(), now
         else:
             self._begin(happening, now)
-        self._due.setdefault(happening, now + (_REPEAT_SECONDS if repeated else 0.0))
+        self._due.setdefault(happening, now + (self._pace.between_repeats if repeated else 0.0))
         self._stir.set()
 
     async def run(self) -> None:
@@ -184,7 +204,7 @@ class EventRecorder:
         """Try again later what may still come through; drop the rest."""
         series.tries += 1
         if isinstance(error, UnreachableError | ServerError | BusyError) and series.tries < _TRIES:
-            pause = max(error.retry_after, _RETRY_SECONDS)
+            pause = max(error.retry_after, self._pace.before_retry)
             self._due.setdefault(happening, asyncio.get_running_loop().time() + pause)
             return
         self._metrics.events_dropped.labels("failed").inc()
@@ -195,20 +215,19 @@ class EventRecorder:
 class _Tokens:
     """A token bucket: so many at once, then so many a second."""
 
-    def __init__(self, burst: float = 25.0, rate: float = 1.0) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left = burst
+    def __init__(self, pace: EventPace) -> None:
+        self._pace = pace
+        self._left = pace.burst
         self._at = 0.0
 
     async def take(self) -> None:
         """Return when there is a token to be had."""
         loop = asyncio.get_running_loop()
-        self._left = min(self._burst, self._left + (loop.time() - self._at) * self._rate)
+        self._left = min(self._pace.burst, self._left + (loop.time() - self._at) * self._pace.rate)
         self._at = loop.time()
         self._left -= 1.0
         if self._left < 0.0:
-            await asyncio.sleep(-self._left / self._rate)
+            await asyncio.sleep(-self._left / self._pace.rate)
 
 
 def _reference(resource: Resource[Any], obj: ApiObject) -> ObjectReference:

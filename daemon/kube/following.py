@@ -7,6 +7,7 @@ server has forgotten that point. Waits longer after each failure, never the same
 import asyncio
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -14,11 +15,11 @@ import structlog
 from daemon.engine.objects import ApiObject
 from daemon.kube.backoff import Backoff
 from daemon.kube.cache import number
-from daemon.kube.client import ApiClient
+from daemon.kube.client import Listed
 from daemon.kube.errors import ApiError, ExpiredError, OverdueError, RefusedError
 from daemon.kube.resources import Resource
 from daemon.kube.selections import Selection
-from daemon.kube.watching import Change, Changed, Gone, Marked, Watch
+from daemon.kube.watching import Change, Changed, Changes, Gone, Marked
 from daemon.metrics import Metrics
 from daemon.objects.meta import Key
 
@@ -51,6 +52,20 @@ class Sink(Protocol[T_contra]):
         ...
 
 
+class Source(Protocol):
+    """The part of ``ApiClient`` that is needed here."""
+
+    async def list(self, resource: Resource[T], selection: Selection) -> Listed[T]:
+        """Read all objects."""
+        ...
+
+    def watch(
+        self, resource: Resource[T], selection: Selection, *, since: str, initial: bool
+    ) -> AbstractAsyncContextManager[Changes[T]]:
+        """Follow changes."""
+        ...
+
+
 class _StaleError(Exception):
     """The watch did not bring what this process itself has written: it is not to be trusted."""
 
@@ -60,7 +75,7 @@ class Follower(Generic[T]):
 
     def __init__(
         self,
-        client: ApiClient,
+        client: Source,
         resource: Resource[T],
         selection: Selection,
         sink: Sink[T],
@@ -167,7 +182,7 @@ class Follower(Generic[T]):
         self._streams = False
         return OverdueError(f"watch {self._resource.plural}", message="not all objects were sent")
 
-    async def _take_all(self, watch: Watch[T]) -> None:
+    async def _take_all(self, watch: Changes[T]) -> None:
         while (changes := await watch.changes()) is not None:
             for change in changes:
                 self._take(change)

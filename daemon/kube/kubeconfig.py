@@ -59,6 +59,7 @@ class Kubeconfig:
         self._url = ""
         self._credentials: Credentials | None = None
         self._files: tuple[object, ...] = ()
+        self._read_at = 0.0
         self._stale_at = 0.0
         self._loading = asyncio.Lock()
 
@@ -75,8 +76,8 @@ class Kubeconfig:
             return self._credentials
 
     def reject(self) -> None:
-        """Read the file and ask the plugin again, soon."""
-        self._stale_at = min(self._stale_at, time.monotonic() + _AFTER_REFUSAL)
+        """Read the file and ask the plugin before the next request, but not at each of many refusals."""
+        self._stale_at = min(self._stale_at, self._read_at + _AFTER_REFUSAL)
 
     async def _load(self) -> Credentials:
         where = self._path or "the kubeconfig"
@@ -101,7 +102,8 @@ class Kubeconfig:
             # Their texts may quote the file, and with it a token.
             raise AccessError(f"{where} is no kubeconfig ({type(error).__name__})") from None
         self._url = told.host.rstrip("/")
-        self._stale_at = time.monotonic() + _lasting(loader)
+        self._read_at = time.monotonic()
+        self._stale_at = self._read_at + _lasting(loader)
         return credentials
 
     def _of(self, told: _Told, authorization: str) -> Credentials:

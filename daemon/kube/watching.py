@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -51,6 +51,14 @@ class Marked:
 
 
 Change = Changed[T] | Gone[T] | Marked
+
+
+class Changes(Protocol[T]):
+    """What ``Watch`` offers."""
+
+    async def changes(self) -> list[Change[T]] | None:
+        """What came next, None at the end."""
+        ...
 
 
 class Watch(Generic[T]):

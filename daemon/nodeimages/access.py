@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,13 +12,16 @@ from daemon.nodeimages.credentials import (
     CredentialError,
     DockerConfig,
     Keyring,
+    PluginError,
     config_of_secret,
     decode_config,
 )
 from daemon.nodeimages.plans import Wanted
-from daemon.nodeimages.plugins import CredentialPlugins, PluginError
 from daemon.objects.images import Secret, SecretReference
 from daemon.objects.references import parse
+
+if TYPE_CHECKING:
+    from daemon.nodeimages.plugins import CredentialPlugins
 
 log = structlog.get_logger()
 FindSecret = Callable[[SecretReference], Awaitable[Secret | None]]
@@ -33,7 +37,7 @@ class Access:
     """
 
     def __init__(
-        self, find_secret: FindSecret, *, docker_config: Path | None, plugins: CredentialPlugins | None
+        self, find_secret: FindSecret, *, docker_config: Path | None, plugins: "CredentialPlugins | None"
     ) -> None:
         self._find_secret = find_secret
         self._docker_config = docker_config

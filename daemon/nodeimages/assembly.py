@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -17,13 +18,15 @@ from daemon.nodeimages.hosts import HostsConfig
 from daemon.nodeimages.live import Live
 from daemon.nodeimages.measuring import ImageDisk, Measuring
 from daemon.nodeimages.pins import Pins
-from daemon.nodeimages.plugins import CredentialPlugins, load_plugins
 from daemon.nodeimages.reconciler import Limits, Node, NodeImages
 from daemon.nodeimages.records import Backoff
 from daemon.nodeimages.registry import RegistryClient
 from daemon.nodeimages.reports import Manner, Pace, Reports
 from daemon.nodeimages.views import Known, pull_views
 from daemon.objects.images import NodeImage
+
+if TYPE_CHECKING:
+    from daemon.nodeimages.plugins import CredentialPlugins
 
 _MIB = 2**20
 
@@ -41,10 +44,12 @@ class Surroundings:
     """How the node reports, where that is not told by the settings alone."""
 
 
-def plugins_of(config: Config, environ: Mapping[str, str], clock: Clock) -> CredentialPlugins | None:
+def plugins_of(config: Config, environ: Mapping[str, str], clock: Clock) -> "CredentialPlugins | None":
     """The kubelet's credential provider plugins, if they are configured. Raises PluginError."""
     if config.credential_provider_config is None or config.credential_provider_bin_dir is None:
         return None
+    from daemon.nodeimages.plugins import load_plugins  # only a node that has plugins pays for them
+
     return load_plugins(config.credential_provider_config, config.credential_provider_bin_dir, environ, clock)
 
 

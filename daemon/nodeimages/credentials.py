@@ -37,6 +37,10 @@ class CredentialError(Exception):
         self.allowed = allowed
 
 
+class PluginError(Exception):
+    """A credential provider is set up wrongly, or failed. Its message names the file or the plugin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """What to show a registry. Its text tells where it is from and nothing else."""

@@ -1,5 +1,6 @@
 """One question to a registry and its answer: bounded in size and redirects, careful what it shows to whom."""
 
+import asyncio
 import os
 import ssl
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from daemon.nodeimages.registry_errors import GarbageError, RegistryError, UnreachableError
+from daemon.trust import system_trust
 
 LARGEST_BODY = 4 * 2**20
 """Bytes. The distribution specification asks registries to take manifests of this size at least."""
@@ -65,12 +67,15 @@ async def _ask(session: aiohttp.ClientSession, request: Request) -> Reply | str:
 
 
 async def _send(session: aiohttp.ClientSession, request: Request) -> Reply | str:
+    tls = request.tls
+    if tls is None and request.url.scheme == "https":
+        tls = await asyncio.to_thread(system_trust)
     async with session.request(
         "GET" if request.form is None else "POST",
         request.url,
         headers=[*request.headers.items(), ("Accept-Encoding", "identity"), *request.private],
         data=request.form,
-        ssl=True if request.tls is None else request.tls,
+        ssl=True if tls is None else tls,
         allow_redirects=False,
         auto_decompress=False,
         max_line_size=16384,

@@ -6,7 +6,6 @@ as in containerd.
 
 import posixpath
 import ssl
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -157,6 +156,8 @@ def parse_hosts(text: bytes, registry: str, path: Path, host_root: Path = Path("
 
     Absolute paths in it are seen from *host_root*.
     """
+    import tomllib  # only who has such a file pays for it
+
     try:
         parsed = msgspec.convert(tomllib.loads(text.decode()), _File)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:

@@ -14,12 +14,12 @@ import structlog
 
 from daemon.engine.clock import Clock
 from daemon.logs import redact
-from daemon.nodeimages.credentials import Credential, DockerConfig, Keyring, pattern_of
+from daemon.nodeimages.credentials import Credential, DockerConfig, Keyring, PluginError, pattern_of
 from daemon.nodeimages.processes import Command, Finished, run
-from daemon.nodeimages.provider_config import PluginError, Provider, duration_seconds, read_providers
+from daemon.nodeimages.provider_config import Provider, duration_seconds, read_providers
 from daemon.objects.references import ImageReference
 
-__all__ = ["CredentialPlugins", "PluginError", "load_plugins"]
+__all__ = ["CredentialPlugins", "load_plugins"]
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import yaml
 
-from daemon.nodeimages.credentials import Pattern, pattern_of
+from daemon.nodeimages.credentials import Pattern, PluginError, pattern_of
 from daemon.objects.references import ImageReference
 
 log = structlog.get_logger()
@@ -22,10 +22,6 @@ PLUGIN_VERSIONS = tuple(
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
 _DURATION = re.compile(rf"[+-]?(?:0|(?:{_PART})+)")
-
-
-class PluginError(Exception):
-    """A credential provider is set up wrongly, or failed. Its message names the file or the plugin."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,13 +96,21 @@ class ShareIndex:
         lost = [shares for shares in self._jobs.values() if shares.lose(name)]
         return {shares.job.metadata.key for shares in lost}
 
-    def hear(self, silent: Mapping[str, datetime], now: datetime) -> set[Key]:
-        """Take in which agents give no sign of life, and since when; return the jobs that this concerns."""
+    def hear(self, silent: Mapping[str, datetime], now: datetime) -> dict[Key, list[str]]:
+        """Take in which agents give no sign of life, and since when.
+
+        Return the jobs that this concerns, with those of their nodes at work that have fallen silent.
+        """
         changed = {name for name, _ in silent.items() ^ self._silent.items()}
         self._silent.clear()
         self._silent.update(silent)
-        images = [self._nodes[name] for name in changed if name in self._nodes]
-        return {key for image in images for key in self._see(self._jobs.keys(), image, now)}
+        concerned: dict[Key, list[str]] = {}
+        for image in [self._nodes[name] for name in sorted(changed) if name in self._nodes]:
+            for key in self._see(self._jobs.keys(), image, now):
+                fallen = concerned.setdefault(key, [])
+                if image.metadata.name in silent:
+                    fallen.append(image.metadata.name)
+        return concerned
 
     def follow(self, uid: str, followed: Followed, now: datetime) -> bool:
         """Take in where the pods of a job are; tell whether that is news for it."""

@@ -1,6 +1,6 @@
 """Carries out the plans of ImagePullJobs: what they want of nodes, and their status."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,18 +14,19 @@ from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
+from daemon.objects.pods import Pod
+from daemon.pulljobs.following import Following, PodPart
 from daemon.pulljobs.index import ShareIndex
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Remove, is_ended, plan
 from daemon.pulljobs.reporting import Announce, Statuses, say_nothing
-from daemon.pulljobs.shares import Followed, JobShares
+from daemon.pulljobs.shares import SILENT, JobShares
 from daemon.pulljobs.specs import Edits, NodeSpecs, Outcomes
 from daemon.pulljobs.tags import reference_of, with_job, without_job
+from daemon.pulljobs.watches import Copy
+from daemon.pulljobs.wording import listed
 
 _WORKERS = 16
 """Jobs whose status is on its way at the same time."""
-
-Places = Callable[[ImagePullJob], Followed]
-"""Where the pods are that a job's podSelector selects."""
 
 log = structlog.get_logger()
 
@@ -39,6 +40,20 @@ class JobObjects:
     node_images: Objects[NodeImage]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a cluster has besides: by default nothing, as in standalone mode."""
+
+    announce: Announce = say_nothing
+    open_pods: Callable[[PodPart], Copy[Pod]] | None = None
+    """Follows the pods of a selector."""
+    prepare: Callable[[NodeImage], Awaitable[None]] | None = None
+    """Awaited before a node's object is written like this."""
+
+
+ALONE = Surroundings()
+
+
 class PullJobs:
     """Brings each ImagePullJob to the nodes that it selects."""
 
@@ -49,19 +64,20 @@ class PullJobs:
         clock: Clock,
         *,
         default_ttl: int,
-        announce: Announce = say_nothing,
-        places: Places | None = None,
+        around: Surroundings = ALONE,
     ) -> None:
         self.controller: Controller[Key] = Controller("pulljobs", self.reconcile, metrics, workers=_WORKERS)
         self.index = ShareIndex(default_ttl=default_ttl)
-        self.specs = NodeSpecs(
-            objects.node_images, metrics, clock, Outcomes(settled=self._on_settled, refused=self._on_refused)
-        )
+        outcomes = Outcomes(settled=self._on_settled, refused=self._on_refused, prepare=around.prepare)
+        self.specs = NodeSpecs(objects.node_images, metrics, clock, outcomes)
+        self.pods: Following | None = None
+        if around.open_pods is not None:
+            self.pods = Following(around.open_pods, self.controller.queue.add)
         self._objects = objects
-        self._statuses = Statuses(objects.jobs, clock, lambda: self.index.live, announce)
+        self._announce = around.announce
+        self._statuses = Statuses(objects.jobs, clock, lambda: self.index.live, around.announce)
         self._clock = clock
         self._default_ttl = default_ttl
-        self._places = places
 
     def watch(self) -> None:
         """Look at a job when it changes, and at those that a node's change concerns."""
@@ -73,20 +89,30 @@ class PullJobs:
 
     def hear(self, silent: Mapping[str, datetime]) -> None:
         """Take in which nodes' agents give no sign of life, and since when."""
-        self._look_at(self.index.hear(silent, self._clock.now()))
+        concerned = self.index.hear(silent, self._clock.now())
+        for key, nodes in concerned.items():
+            job = self._objects.jobs.get(key)
+            if nodes and job is not None:
+                words = f"no sign of life from the agents of {listed(nodes)}: look at their pods and nodes"
+                self._announce(job, SILENT, words, warning=True)
+        self._look_at(concerned.keys())
 
-    def look_at_followers(self, namespace: str) -> None:
-        """Look at the jobs of that namespace that follow pods: one of its pods changed."""
-        jobs = (shares.job for shares in self.index.live_jobs())
-        self._look_at(
-            {
-                job.metadata.key
-                for job in jobs
-                if job.spec.pod_selector is not None and job.metadata.namespace == namespace
-            }
-        )
+    def _find_pods(self, job: ImagePullJob, shares: JobShares) -> bool:
+        """Find out where the job's pods are, if it follows any; False when that is not known yet."""
+        if self.pods is None or job.spec.pod_selector is None or is_ended(job) or shares.problems:
+            self._unfollow(job.metadata.key)
+            return True
+        followed = self.pods.followed(job)
+        if followed is None:
+            return False
+        self.index.follow(job.metadata.uid, followed, self._clock.now())
+        return True
 
-    def _look_at(self, keys: set[Key]) -> None:
+    def _unfollow(self, key: Key) -> None:
+        if self.pods is not None:
+            self.pods.forget(key)
+
+    def _look_at(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self.controller.queue.add(key)
 
@@ -110,11 +136,12 @@ class PullJobs:
         self._drop_strangers(key, stored)
         if stored is None:
             self._statuses.forget(key)
+            self._unfollow(key)
             return None
         job, now = self._statuses.latest(stored), self._clock.now()
         shares = self.index.shares_of(job, now)
-        if self._places is not None and job.spec.pod_selector is not None:
-            self.index.follow(job.metadata.uid, self._places(job), now)
+        if not self._find_pods(job, shares):
+            return None
         waits = [shares.expire(now)]
         made = plan(Observed(job=job, shares=shares, now=now, default_ttl=self._default_ttl))
         for action in made.actions:

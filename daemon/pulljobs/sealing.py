@@ -1,7 +1,8 @@
 """Brings each node the pull secrets that its images need, sealed for its agent: one Secret a node."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -9,129 +10,220 @@ import structlog
 
 from daemon import names
 from daemon.engine.clock import Clock
-from daemon.engine.objects import AlreadyExistsError, NotFoundError, Objects, ObjectsError
+from daemon.engine.objects import AlreadyExistsError, ConflictError, Objects, ObjectsError
 from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
-from daemon.objects.images import NodeImage, Secret
+from daemon.objects.images import ImageEntry, ImagePullJob, NodeImage, Secret
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.objects.sealing import SealError, box_name, seal
+from daemon.pulljobs.planner import is_ended
+from daemon.pulljobs.reporting import Announce, say_nothing
+from daemon.pulljobs.sources import ReadSecret, Sources
 
-ReadSecret = Callable[[Key], Awaitable[Secret]]
-"""Reads one Secret as it is stored now. Raises ObjectsError."""
-
-_SOURCES_ANNOTATION = f"{names.PREFIX}sealed-from"
-"""Tells key and sources of the boxes, which cannot be compared themselves."""
-_FRESH = 15.0
-"""Seconds after which a source is read again; read one by one, for nobody may have to let all be listed."""
+_SEALED_FROM = f"{names.PREFIX}sealed-from"
+"""Annotation that tells key and sources of the boxes, which cannot be compared themselves."""
 _WORKERS = 8
-_TYPES = frozenset({"kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"})
+_COMING = 60.0
+"""Seconds for which a secret is kept for a spec that is about to be written."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    secret: Secret | None
-    at: float
+class SealObjects:
+    """What sealed Secrets are made from, and where they are."""
+
+    node_images: Objects[NodeImage]
+    jobs: Objects[ImagePullJob]
+    sealed: Objects[Secret]
+    namespace: str
+    """Of the sealed ones."""
+    read: ReadSecret
+    """Reads a source."""
 
 
 class Sealer:
-    """Writes the sealed Secrets of *namespace*: anew when a source or an agent's key changes."""
+    """Writes the sealed Secrets: anew when a source or an agent's key changes, none that no job needs."""
 
     def __init__(
-        self,
-        node_images: Objects[NodeImage],
-        sealed: Objects[Secret],
-        read: ReadSecret,
-        metrics: Metrics,
-        clock: Clock,
-        *,
-        namespace: str,
+        self, objects: SealObjects, metrics: Metrics, clock: Clock, *, announce: Announce = say_nothing
     ) -> None:
         self.controller: Controller[str] = Controller("sealing", self.reconcile, metrics, workers=_WORKERS)
-        self._node_images = node_images
-        self._sealed = sealed
-        self._read = read
+        self.sources = Sources(
+            objects.read,
+            metrics,
+            clock,
+            needed=lambda key: bool(self._users.get(key)),
+            on_change=lambda key: self._look_at(self._users.get(key, ())),
+        )
+        self._objects = objects
         self._clock = clock
-        self._namespace = namespace
-        self._sources: dict[Key, _Read] = {}
+        self._announce = announce
+        self._users: defaultdict[Key, set[str]] = defaultdict(set)
+        self._coming: dict[str, tuple[set[Key], float]] = {}
+        self._seen: dict[str, tuple[int, str]] = {}
+        self._missed: defaultdict[Key, set[Key]] = defaultdict(set)
 
     def watch(self) -> None:
-        """Look at all nodes once, and at each one that changes."""
-        for objects in (self._node_images, self._sealed):
-            objects.subscribe(lambda key: self.controller.queue.add(key.name))
-            for known in objects.list():
-                self.controller.queue.add(known.metadata.name)
+        """Look at all nodes once, and at each one whose wants or key change."""
+        self._objects.node_images.subscribe(self._on_node)
+        self._objects.jobs.subscribe(self._on_job)
+        self._objects.sealed.subscribe(lambda key: self.controller.queue.add(key.name))
+        for image in self._objects.node_images.list():
+            self._on_node(image.metadata.key)
+        for secret in self._objects.sealed.list():
+            self.controller.queue.add(secret.metadata.name)
 
-    async def reconcile(self, node: str) -> float | None:
-        """Make the node's Secret what it should be; look again as long as it needs one."""
-        image = self._node_images.get(Key("", node))
-        stored = self._sealed.get(Key(self._namespace, node))
-        needed = _needs(image) if image is not None else []
-        if image is None or not needed:
-            if stored is not None:
-                await self._sealed.delete(stored)
-            return None
-        agent = image.status.agent
-        if agent is not None and agent.public_key:
-            sources = [source for key in needed if (source := await self._source(key)) is not None]
-            await self._write(node, stored, sources, agent.public_key)
-        return _FRESH
-
-    async def _source(self, key: Key) -> Secret | None:
-        known = self._sources.get(key)
-        if known is None or self._clock.monotonic() - known.at >= _FRESH:
-            known = self._sources[key] = await self._read_anew(key, known)
-        return known.secret
-
-    async def _read_anew(self, key: Key, known: _Read | None) -> _Read:
+    async def prepare(self, image: NodeImage) -> None:
+        """Have the secrets there that *image*, which will be written, speaks of: agents read them at once."""
+        needed = self._needs(image)
+        if not needed:
+            return
+        name = image.metadata.name
+        self._coming[name] = (needed, self._clock.monotonic() + _COMING)
+        self.controller.queue.add_after(name, _COMING)
         try:
-            secret: Secret | None = await self._read(key)
-        except NotFoundError:
-            secret = None
-        except ObjectsError as error:
-            log.warning("cannot read pull secret", secret=str(key), error=str(error))
-            secret = known.secret if known is not None else None
-        if secret is not None and secret.type not in _TYPES:
-            log.warning("is no pull secret", secret=str(key), type=secret.type)
-            secret = None
-        return _Read(secret, self._clock.monotonic())
+            await self._bring(image, needed)
+        except ConflictError:
+            raise
+        except ObjectsError as error:  # the pull must not wait for ever: the image may need no secret
+            log.warning("cannot seal pull secrets", node=name, error=str(error))
+            self.controller.queue.retry(name)
 
-    async def _write(self, node: str, stored: Secret | None, sources: list[Secret], key: str) -> None:
-        origin = _origin(sources, key)
-        if stored is not None and stored.metadata.annotations.get(_SOURCES_ANNOTATION) == origin:
+    async def reconcile(self, node: str) -> None:
+        """Make the node's Secret what it should be."""
+        image = self._objects.node_images.get(Key("", node))
+        needed = self._needs(image) | self._soon_needed(node) if image is not None else set()
+        self._use(node, needed)
+        if image is None or not needed:
+            stored = self._stored(node)
+            if stored is not None:
+                await self._objects.sealed.delete(stored)
+            return
+        await self._bring(image, needed)
+
+    def _on_node(self, key: Key) -> None:
+        image = self._objects.node_images.get(key)
+        agent = image.status.agent if image is not None else None
+        state = (image.metadata.generation if image is not None else -1, agent.public_key if agent else "")
+        before = self._seen.get(key.name)
+        if before is not None and before[0] != state[0]:
+            self._coming.pop(key.name, None)  # what was about to be written has been
+        if image is None:
+            self._seen.pop(key.name, None)
+        else:
+            self._seen[key.name] = state
+        if before != state:
+            self.controller.queue.add(key.name)
+
+    def _on_job(self, key: Key) -> None:
+        """A job that is over needs no secret any more, though nodes keep its image for a while."""
+        job = self._objects.jobs.get(key)
+        if job is None:
+            self._missed.pop(key, None)
+        elif is_ended(job):
+            for source in _sources_of(job):
+                self._look_at(self._users.get(source, ()))
+
+    def _look_at(self, nodes: Iterable[str]) -> None:
+        for node in tuple(nodes):
+            self.controller.queue.add(node)
+
+    def _soon_needed(self, node: str) -> set[Key]:
+        needed, until = self._coming.get(node, (set(), 0.0))
+        if needed and self._clock.monotonic() >= until:
+            del self._coming[node]
+            return set()
+        return needed
+
+    def _use(self, node: str, needed: Collection[Key]) -> None:
+        for source in [source for source, nodes in self._users.items() if node in nodes]:
+            if source not in needed:
+                self._users[source].discard(node)
+                if not self._users[source]:
+                    del self._users[source]
+        for source in needed:
+            self._users[source].add(node)
+
+    def _needs(self, image: NodeImage) -> set[Key]:
+        """The pull secrets of the jobs that wait for one of the images; OpenKruise's copies are not ours."""
+        found = {
+            source
+            for entry in image.spec.images.values()
+            if entry.pull_secrets
+            for source in self._needs_of(entry)
+        }
+        return {source for source in found if source.namespace not in {"", names.KRUISE_SECRETS_NAMESPACE}}
+
+    def _needs_of(self, entry: ImageEntry) -> Iterator[Key]:
+        for tag in entry.tags:
+            if not tag.owner_references:  # written by hand
+                yield from (Key(each.namespace, each.name) for each in entry.pull_secrets)
+            for owner in tag.owner_references:
+                job = self._objects.jobs.get(Key(owner.namespace, owner.name))
+                if job is not None and job.metadata.uid == owner.uid and not is_ended(job):
+                    yield from _sources_of(job)
+
+    def _stored(self, node: str) -> Secret | None:
+        return self._objects.sealed.get(Key(self._objects.namespace, node))
+
+    async def _bring(self, image: NodeImage, needed: set[Key]) -> None:
+        self._use(image.metadata.name, needed)
+        agent = image.status.agent
+        if agent is None or not agent.public_key:
+            return  # its agent has not come yet
+        sources = []
+        for key in sorted(needed):
+            source = await self.sources.find(key)
+            if source is not None:
+                sources.append(source)
+            else:
+                self._miss(image, key)
+        await self._write(image.metadata.name, sources, agent.public_key)
+
+    def _miss(self, image: NodeImage, source: Key) -> None:
+        """Tell each job once that one of its secrets cannot be had."""
+        owners = {
+            Key(owner.namespace, owner.name)
+            for entry in image.spec.images.values()
+            for tag in entry.tags
+            for owner in tag.owner_references
+        }
+        for key in owners:
+            job = self._objects.jobs.get(key)
+            if job is not None and source in _sources_of(job) and source not in self._missed[key]:
+                self._missed[key].add(source)
+                words = f"there is no Secret {source} with a docker config: pulling goes on without it"
+                self._announce(job, "PullSecretNotFound", words, warning=True)
+
+    async def _write(self, node: str, sources: list[Secret], key: str) -> None:
+        stored, origin = self._stored(node), _origin(sources, key)
+        if stored is not None and stored.metadata.annotations.get(_SEALED_FROM) == origin:
             return
         try:
             data = {box_name(source.metadata.key): seal(source, key) for source in sources}
         except SealError as error:
             log.warning("cannot seal for this agent", node=node, error=str(error))
             return
-        metadata = ObjectMeta(name=node, namespace=self._namespace, annotations={_SOURCES_ANNOTATION: origin})
+        metadata = ObjectMeta(
+            name=node, namespace=self._objects.namespace, annotations={_SEALED_FROM: origin}
+        )
         made = Secret(metadata=metadata, type=names.SEALED_TYPE, data=data)
         if stored is None:
             await self._create(made)
         else:
             kept = msgspec.structs.replace(stored.metadata, annotations=metadata.annotations)
-            await self._sealed.replace(msgspec.structs.replace(made, metadata=kept))
+            await self._objects.sealed.replace(msgspec.structs.replace(made, metadata=kept))
 
     async def _create(self, made: Secret) -> None:
         try:
-            await self._sealed.create(made)
-        except AlreadyExistsError:
-            log.debug("the watch will bring it", secret=str(made.metadata.key))
+            await self._objects.sealed.create(made)
+        except AlreadyExistsError as error:
+            raise ConflictError(str(error)) from error  # the watch will bring it
 
 
-def _needs(image: NodeImage) -> list[Key]:
-    """The pull secrets that are not OpenKruise's own copies."""
-    return sorted(
-        {
-            Key(reference.namespace, reference.name)
-            for entry in image.spec.images.values()
-            for reference in entry.pull_secrets
-            if reference.namespace and reference.namespace != names.KRUISE_SECRETS_NAMESPACE
-        },
-        key=str,
-    )
+def _sources_of(job: ImagePullJob) -> set[Key]:
+    return {Key(job.metadata.namespace, name) for name in job.spec.pull_secrets}
 
 
 def _origin(sources: list[Secret], public_key: str) -> str:

@@ -6,7 +6,7 @@ A job says what it wants and goes on; the node's turn comes at once, or as soon 
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -41,6 +41,8 @@ class Outcomes:
     """The node's object holds them, or is gone."""
     refused: Callable[[str, str, str], None]
     """The node's object cannot hold that of the job with this UID: node, UID, message."""
+    prepare: Callable[[NodeImage], Awaitable[None]] | None = None
+    """Awaited before the node's object is written like this."""
 
 
 class NodeSpecs:
@@ -102,6 +104,8 @@ class NodeSpecs:
             changed = msgspec.structs.replace(changed, spec=edit(changed))
         if changed.spec == image.spec:
             return
+        if self._outcomes.prepare is not None:
+            await self._outcomes.prepare(changed)
         self._written_at[image.metadata.name] = self._clock.monotonic()
         try:
             await self._node_images.replace(changed)

@@ -14,6 +14,8 @@ class Memory:
     rss: float
     pss: float
     private: float
+    dirty: float
+    """The part of ``private`` that could not be dropped: what each further process costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ def memory_of(pid: int) -> Memory:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, size, *_ = line.split()
         fields[name.rstrip(":")] = int(size) / 1024
-    return Memory(fields["Rss"], fields["Pss"], fields["Private_Clean"] + fields["Private_Dirty"])
+    dirty = fields["Private_Dirty"]
+    return Memory(fields["Rss"], fields["Pss"], fields["Private_Clean"] + dirty, dirty)
 
 
 def effort_of(pid: int) -> Effort:

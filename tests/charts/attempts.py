@@ -93,7 +93,9 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     "renew another node's Lease": Attempt(
         "PATCH", f"{LEASES}/{names.lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}}
     ),
-    "take the controller's Lease": Attempt("PATCH", f"{LEASES}/leader", {"spec": {"holderIdentity": OWN}}),
+    "take the controller's Lease": Attempt(
+        "PATCH", f"{LEASES}/{names.ELECTION_LEASE}", {"spec": {"holderIdentity": OWN}}
+    ),
     "make a Lease of any name": Attempt("POST", LEASES, lease("any")),
     "make a Lease without a name": Attempt(
         "POST", LEASES, {"metadata": {"generateName": f"{names.lease_name(OWN)}-"}, "spec": {}}

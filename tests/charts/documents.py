@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 import yaml
 from msgspec import Meta
 
-from daemon.config import AgentConfig
+from daemon.config import AgentConfig, ControllerConfig
 from daemon.settings import Setting, settings_of
 from tests.charts.rendering import CHART
 
@@ -27,7 +27,10 @@ README: Final = CHART / "README.md"
 START: Final = "<!-- values: written by python -m tests.charts.documents -->"
 END: Final = "<!-- end of values -->"
 
-PROCESSES: Final[Mapping[str, type["DataclassInstance"]]] = {"agent": AgentConfig}
+PROCESSES: Final[Mapping[str, type["DataclassInstance"]]] = {
+    "agent": AgentConfig,
+    "controller": ControllerConfig,
+}
 """The settings of each part of the chart."""
 OWN: Final = frozenset(
     {

@@ -52,6 +52,11 @@ class Stage:
 async def set_up(admin: Api, release: str) -> Stage:
     """Install *release*, make what attempts are made on, and wait until the policy is in force."""
     await install(admin, release)
+    for node in (OWN, OTHER):
+        # With room, for the API server refuses what cannot fit before it asks any policy.
+        room = {"cpu": "1", "memory": "1Gi", "pods": "10"}
+        status = {"capacity": room, "allocatable": room}
+        await admin.create_if_missing("/api/v1/nodes", {"metadata": {"name": node}, "status": status})
     account = f"{release}-inplaced-agent"
     agent = await as_pod_on(admin, release, account, OWN)
     await make_account(admin, release, "default")
@@ -64,12 +69,11 @@ async def set_up(admin: Api, release: str) -> Stage:
 
 def _objects() -> list[tuple[str, dict[str, Any]]]:
     return [
-        ("/api/v1/nodes", {"metadata": {"name": OTHER}}),
         *((NODE_IMAGES, kruise("NodeImage", node, {})) for node in (OWN, OTHER)),
         (JOBS, kruise("ImagePullJob", "job", {"image": "a"})),
         (LISTS, kruise("ImageListPullJob", "list", {"images": ["a"]})),
         (LEASES, lease(names.lease_name(OTHER))),
-        (LEASES, lease("leader")),
+        (LEASES, lease(names.ELECTION_LEASE)),
         (NODE_LEASES, lease(OTHER)),
         (EVENTS, event("of-other", OTHER)),
         *((SECRETS, {"metadata": {"name": node}, "type": names.SEALED_TYPE}) for node in (OWN, OTHER)),

@@ -43,6 +43,7 @@ class Fault:
     """Answer with this instead of doing it; 0 means do it."""
     verb: str = ""
     resource: str = ""
+    user_agent: str = ""
     times: int = 1
     retry_after: int | None = None
     reset: bool = False
@@ -50,9 +51,14 @@ class Fault:
     hang: bool = False
     """Never answer; done it is, unless there is a status."""
 
-    def hits(self, verb: str, resource: str) -> bool:
+    def hits(self, asked: Request) -> bool:
         """Tell whether this request is the one."""
-        return self.times > 0 and self.verb in {"", verb} and self.resource in {"", resource}
+        return (
+            self.times > 0
+            and self.verb in {"", asked.verb}
+            and self.resource in {"", asked.resource}
+            and self.user_agent in {"", asked.headers.get("User-Agent")}
+        )
 
 
 def refused(refusal: RefusalError, retry_after: int | None = None) -> web.Response:

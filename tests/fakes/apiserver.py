@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -39,6 +40,9 @@ class FakeApiServer:
         """Whether WatchList is served."""
         self.muted = False
         """While true, watches stay open and are told nothing."""
+        self.brief = False
+        """While true, watches end as soon as they have begun."""
+        self.tls: ssl.SSLContext | None = None
         self.port = 0
         self._runner: web.ServerRunner | None = None
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -55,7 +59,7 @@ class FakeApiServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Return when *holds* is true, which is looked at whenever something happens here."""
@@ -76,7 +80,7 @@ class FakeApiServer:
         """Listen, on the same port as before if there was one."""
         runner = web.ServerRunner(web.Server(self._handle, keepalive_timeout=90), shutdown_timeout=0.2)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True, ssl_context=self.tls).start()
         self._runner = runner
         self.port = runner.addresses[0][1]
 
@@ -165,7 +169,7 @@ class FakeApiServer:
         return response
 
     async def _faulty(self, request: web.BaseRequest, target: Target, asked: Request) -> web.StreamResponse:
-        fault = next((each for each in self.faults if each.hits(asked.verb, asked.resource)), None)
+        fault = next((each for each in self.faults if each.hits(asked)), None)
         if fault is None:
             return await self._answer(request, target, asked)
         fault.times -= 1
@@ -258,6 +262,8 @@ class FakeApiServer:
             watcher.send("ERROR", json.loads(refused(refusal).body))  # type: ignore[arg-type]  # it is bytes
             watcher.put(None)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        if self.brief:
+            watcher.put(None)
         self.watchers.append(watcher)
         self._look()
         try:

@@ -40,6 +40,8 @@ class Served:
     """Whether it has a status of its own, and with it a generation."""
     validate: Callable[[Document], str] = lambda _document: ""
     """Returns what is wrong."""
+    prune: Callable[[Document], Document] = lambda document: document
+    """Returns what the schema knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Storage:
                 after |= {"status": now["status"]} if "status" in now else {}
             if kind.status and _content(after) != _content(now):
                 after["metadata"]["generation"] = now["metadata"]["generation"] + 1
+        after = dict(kind.prune(after))
         if after == now:
             return now
         if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
@@ -149,7 +152,7 @@ class Storage:
 
     def _store(self, kind: Served, name: Name, type_: str, document: Document) -> Document:
         before = self.of(kind.plural).get(name)
-        stored = self._versioned(document)
+        stored = self._versioned(kind.prune(document))
         self.of(kind.plural)[name] = stored
         self._tell(Change(self.revision, kind.plural, type_, stored, before))
         return stored

@@ -40,8 +40,12 @@ class Watcher:
 
     def send(self, type_: str, document: Document) -> None:
         """Send one line."""
+        self.put(self.line(type_, document))
+
+    def line(self, type_: str, document: Document) -> bytes:
+        """One line of the watch."""
         object_ = document if type_ == "ERROR" else shown(self._kind, self._version, document)
-        self.put(json.dumps({"type": type_, "object": object_}).encode() + b"\n")
+        return json.dumps({"type": type_, "object": object_}).encode() + b"\n"
 
     def mark(self, version: int, *, complete: bool = False) -> None:
         """Send a bookmark."""

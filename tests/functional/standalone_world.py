@@ -20,7 +20,7 @@ from daemon.settings import load
 from daemon.standalone import Standalone
 from tests.fakes.containerd import FakeContainerd, Served, serving_containerd
 from tests.fakes.holdings import FakeHoldings
-from tests.fakes.runtime import FakeRuntime
+from tests.fakes.runtime import FakeRuntime, serving
 
 PATIENCE = 10.0
 QUICK = {
@@ -169,6 +169,17 @@ async def world(directory: Path, *, pins_by_label: bool = True) -> AsyncIterator
     """A node with a runtime that answers, and room for images."""
     async with serving_containerd(directory / "cri.sock", pins_by_label=pins_by_label) as served:
         made = World(directory, served)
+        made.images.mkdir(parents=True)
+        (directory / "manifests").mkdir()
+        yield made
+
+
+@asynccontextmanager
+async def plain_world(directory: Path, name: str = "cri-o") -> AsyncIterator[World]:
+    """A node with a runtime that has CRI and nothing beside it."""
+    node = FakeHoldings(name=name, version="1.34.0")
+    async with serving(directory / "cri.sock", node) as runtime:
+        made = World(directory, Served(runtime, FakeContainerd(node)))
         made.images.mkdir(parents=True)
         (directory / "manifests").mkdir()
         yield made

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.nodeimages.credentials import Credential
-from daemon.nodeimages.plugins import CredentialPlugins, PluginError, load_plugins
+from daemon.nodeimages.credentials import Credential, PluginError
+from daemon.nodeimages.plugins import CredentialPlugins, load_plugins
 from daemon.nodeimages.provider_config import duration_seconds, read_providers
 from daemon.objects.references import parse
 

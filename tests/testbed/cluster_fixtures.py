@@ -16,7 +16,8 @@ from tests.testbed.api import Api
 from tests.testbed.cluster import Cluster
 from tests.testbed.containerd import Flavour
 from tests.testbed.control_plane import ControlPlane
-from tests.testbed.product import Installation
+from tests.testbed.product import Installation, push_product
+from tests.testbed.pushing import Image
 from tests.testbed.session import DIRECTORY_VARIABLE, Session
 
 KUBECONFIG_VARIABLE = "KUBECONFIG"
@@ -91,10 +92,15 @@ async def cluster(testbed: Session) -> AsyncIterator[Cluster]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def installed(cluster: Cluster) -> Installation:
+async def product_image(cluster: Cluster) -> Image:
+    """The project's image in the registry of the shared cluster, built of the checkout."""
+    return await push_product(cluster)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def installed(cluster: Cluster, product_image: Image) -> Installation:
     """The project in the shared cluster, as its image and its Helm chart are in the checkout."""
-    release = Installation(cluster)
-    await release.push()
+    release = Installation(cluster, product_image)
     await release.install()
     return release
 

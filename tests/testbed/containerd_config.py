@@ -45,7 +45,7 @@ class Settings:
     @property
     def socket(self) -> Path:
         """Where gRPC is served."""
-        return self.directory / "containerd.sock"
+        return self.directory / "run" / "containerd.sock"
 
     @property
     def disk(self) -> Path:

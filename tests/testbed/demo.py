@@ -53,7 +53,7 @@ def main() -> int:
     """Enter the namespaces, if need be, and play."""
     if DIRECTORY_VARIABLE in os.environ:
         return asyncio.run(_play(keep=bool(os.environ.get("KEEP"))))
-    published = [int(PAGE.rpartition(":")[2])] if os.environ.get("KEEP") else []
+    published = {int(PAGE.rpartition(":")[2]): PAGE} if os.environ.get("KEEP") else {}
     return enter([sys.executable, "-m", "tests.testbed.demo"], published)
 
 

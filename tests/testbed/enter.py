@@ -1,9 +1,10 @@
 """Runs a command inside network, mount and PID namespaces of its own, and leaves no trace on the machine.
 
-    python -m tests.testbed.enter [--publish PORT]… -- COMMAND [ARGUMENT]…
+    python -m tests.testbed.enter [--publish PORT[=ADDRESS:PORT]]… -- COMMAND [ARGUMENT]…
 
-Everything that the command starts dies with it. ``--publish`` makes a loopback port of the inside reachable
-at the same port of the machine's loopback, and nothing else is. Needs root. Standard library only.
+Everything that the command starts dies with it. ``--publish`` makes an address of the inside, by default the
+same port of its loopback, reachable at a port of the machine's loopback, and nothing else is. Needs root.
+Standard library only.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -32,8 +33,11 @@ NAMESPACES = (
 )
 
 
-def enter(command: Sequence[str], published: Sequence[int] = ()) -> int:
-    """Run *command* inside and return its exit status (128 + number when a signal ended it)."""
+def enter(command: Sequence[str], published: Mapping[int, str] | None = None) -> int:
+    """Run *command* inside and return its exit status (128 + number when a signal ended it).
+
+    *published* are ports of the machine's loopback, with the host:port inside that each leads to.
+    """
     if os.geteuid() != 0:
         raise session.TestbedError("namespaces, overlay mounts and cgroups need root: run this as root")
     if os.environ.get(session.DIRECTORY_VARIABLE):  # Already inside.
@@ -41,13 +45,13 @@ def enter(command: Sequence[str], published: Sequence[int] = ()) -> int:
     directory = Path(tempfile.mkdtemp(prefix="inplaced-", dir=os.environ.get("TMPDIR", "/tmp")))
     cgroup = f"/{directory.name}"
     try:
-        return _run(command, published, directory, cgroup)
+        return _run(command, published or {}, directory, cgroup)
     finally:
         session.remove_cgroup(cgroup)
         session.remove_tree(directory)
 
 
-def _run(command: Sequence[str], published: Sequence[int], directory: Path, cgroup: str) -> int:
+def _run(command: Sequence[str], published: Mapping[int, str], directory: Path, cgroup: str) -> int:
     environ = os.environ | {
         session.DIRECTORY_VARIABLE: str(directory),
         session.CGROUP_VARIABLE: cgroup,
@@ -60,10 +64,22 @@ def _run(command: Sequence[str], published: Sequence[int], directory: Path, cgro
         stack.enter_context(ours)
         with control:
             descriptors = [control.fileno(), *(listener.fileno() for listener in listeners)]
-            inside = [sys.executable, "-m", "tests.testbed.inside", ",".join(map(str, descriptors)), *command]
+            told = [f"{listener.fileno()}={published[_port(listener)]}" for listener in listeners]
+            arguments = ",".join([str(control.fileno()), *told])
+            inside = [sys.executable, "-m", "tests.testbed.inside", arguments, *command]
             process = subprocess.Popen([*NAMESPACES, *inside], env=environ, pass_fds=descriptors)
         _pass_signals_on(ours)
         return process.wait()
+
+
+def _port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def _publication(text: str) -> tuple[int, str]:
+    port, _, target = text.partition("=")
+    return int(port), target or f"127.0.0.1:{port}"
 
 
 def _pass_signals_on(control: socket.socket) -> None:
@@ -81,11 +97,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="enter", description="Run a command inside the test bed's namespaces."
     )
-    parser.add_argument("--publish", type=int, action="append", default=[], metavar="PORT")
+    parser.add_argument(
+        "--publish", type=_publication, action="append", default=[], metavar="PORT[=ADDRESS:PORT]"
+    )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     try:
-        return enter(options.command, options.publish)
+        return enter(options.command, dict(options.publish))
     except session.TestbedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.testbed import session
@@ -42,14 +43,14 @@ class Init:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._command = 0
 
-    async def run(self, command: Sequence[str], listeners: Sequence[socket.socket]) -> int:
-        """Run *command* to its end and return its exit status."""
+    async def run(self, command: Sequence[str], listeners: Mapping[socket.socket, str]) -> int:
+        """Run *command* to its end and return its exit status; *listeners* lead to a host:port each."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_reader(self._control, self._obey)
-        for listener in listeners:
-            await asyncio.start_server(self._relay, sock=listener)
+        for listener, target in listeners.items():
+            await asyncio.start_server(partial(_relay, target), sock=listener)
         try:
             self._command = _spawn(command)
         except OSError as error:
@@ -77,14 +78,15 @@ class Init:
             if self._command:
                 os.kill(self._command, number)
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        port = writer.get_extra_info("sockname")[1]
-        try:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+
+async def _relay(target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host, _, port = target.rpartition(":")
+    try:
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        writer.close()
+        return
+    await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
 
 
 def _spawn(command: Sequence[str]) -> int:
@@ -114,16 +116,18 @@ def kill_all() -> None:
         return
 
 
-async def _main(descriptors: Sequence[int], command: Sequence[str]) -> int:
-    control, *listeners = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-    return await Init(control).run(command, listeners)
+async def _main(descriptors: Sequence[str], command: Sequence[str]) -> int:
+    control, *published = descriptors
+    parts = (each.split("=", 1) for each in published)
+    listeners = {socket.socket(fileno=int(number)): target for number, target in parts}
+    return await Init(socket.socket(fileno=int(control))).run(command, listeners)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prepare, run, and leave nothing behind, also when the outside was killed and cannot clean up."""
     current = session.current_session()
     prepare(current.directory)
-    status = asyncio.run(_main([int(number) for number in arguments[0].split(",")], arguments[1:]))
+    status = asyncio.run(_main(arguments[0].split(","), arguments[1:]))
     kill_all()
     session.remove_cgroup(current.cgroup)
     os.chdir("/")

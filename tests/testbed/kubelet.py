@@ -76,7 +76,7 @@ class Kubelet:
     def _prepare(self) -> None:
         for directory in (self.root, self.directory / "pki"):
             directory.mkdir(parents=True, exist_ok=True)
-        shield_machine(self.directory)
+        shield_machine()
         for top in cgroup_hierarchies():
             (top / self.cgroup.strip("/")).mkdir(parents=True, exist_ok=True)
         # There is no DNS: nothing answers there, and says so at once.
@@ -122,21 +122,22 @@ def cgroup_hierarchies() -> list[Path]:
     return [path for path in session.CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
-def shield_machine(directory: Path) -> None:
-    """Put files of our own over what a kubelet writes of the machine, in this mount namespace only."""
-    made_up, logs = directory / "sysctl", directory / "log"
-    logs.mkdir(exist_ok=True)
-    made_up.mkdir(exist_ok=True)
+def shield_machine() -> None:
+    """Put files of our own over what a kubelet writes of the machine, for this session."""
+    directory = session.current_session().directory / "machine"
+    logs = directory / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    _cover(LOGS, logs)
     for name, value in SYSCTLS.items():
-        file = made_up / name.replace("/", ".")
+        file = directory / name.replace("/", ".")
         file.write_text(f"{value}\n")
-        _bind(file, Path("/proc/sys") / name)
-    _bind(logs, LOGS)
+        _cover(Path("/proc/sys") / name, file)
 
 
-def _bind(source: Path, target: Path) -> None:
-    if not session.mount_points_below(target) and target.exists():
-        subprocess.run(["mount", "--bind", str(source), str(target)], check=True)
+def _cover(target: Path, ours: Path) -> None:
+    """Mount points do not tell whether it is covered: a newer /proc may lie over all of them."""
+    if target.exists() and not target.samefile(ours):
+        subprocess.run(["mount", "--bind", str(ours), str(target)], check=True)
 
 
 def connect_pods(directory: Path, addresses: Addresses) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,23 +54,24 @@ class Helm:
         return await run([str(program), *access, *arguments], timeout=timeout, environ=environ)
 
 
-@dataclass(slots=True, eq=False)
+async def push_product(cluster: Cluster) -> Image:
+    """Build the image, if need be, and put it where the cluster pulls from."""
+    build = await asyncio.to_thread(product_build)
+    return await ImageMaker(cluster.registry, "testbed").store("inplaced", build)
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """A release of the chart in a cluster of the test bed."""
 
     cluster: Cluster
+    image: Image
     namespace: str = NAMESPACE
-    image: Image = field(init=False)
 
     @property
     def helm(self) -> Helm:
         """On this cluster."""
         return Helm(self.cluster.directory / "helm", self.cluster.api)
-
-    async def push(self) -> None:
-        """Build the image, if need be, and put it where the cluster pulls from."""
-        build = await asyncio.to_thread(product_build)
-        self.image = await ImageMaker(self.cluster.registry, "testbed").store("inplaced", build)
 
     async def install(self, values: Mapping[str, Any] | None = None) -> None:
         """Install the chart, or change what is installed, and return when all its pods are ready."""
@@ -101,7 +102,7 @@ class Installation:
             "image": {"repository": self.image.name, "digest": self.image.digest},
             "agent": {
                 "runtime": {
-                    "directories": [str(containerd.directory)],
+                    "directories": [str(containerd.socket.parent)],
                     "sockets": [str(containerd.socket)],
                     "imageDirectories": [str(snapshots)],
                 },

@@ -209,7 +209,7 @@ def test_an_agent_that_does_not_answer_fails_its_node_until_it_is_back() -> None
     during = working(shares)
     back = index.hear({}, LATER)
 
-    assert (silent, back) == ({KEY}, {KEY})
+    assert (silent, back) == ({KEY: ["n1"]}, {KEY: []})
     assert during == (["n2"], [], 0, ["n1"])
     assert working(shares) == (["n2"], ["n1"], 0, [])
 

@@ -1,0 +1,192 @@
+"""The only talk of ``kubectl inplaced`` with the API server: what is read, followed and made.
+
+Commands are written one step after the other; the event loop below them turns while they wait here.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from daemon import __version__, names
+from daemon.cli.errors import NotFoundError, TimedOutError, UnreachableError, UsageError
+from daemon.engine.objects import ApiObject
+from daemon.kube.access import Access, AccessError
+from daemon.kube.client import ApiClient
+from daemon.kube.errors import ApiError, ForbiddenError, MissingError, RefusedError
+from daemon.kube.informer import Informer
+from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, LEASES, NODE_IMAGES, Resource
+from daemon.kube.selections import EVERYTHING, Selection
+from daemon.metrics import Metrics
+from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
+from daemon.objects.meta import Key
+
+T = TypeVar("T")
+Kind = TypeVar("Kind", bound=ApiObject)
+
+CALL_TIMEOUT = 15.0
+"""Seconds for one request."""
+_GATHER = 0.1
+"""Seconds in which changes are gathered before they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How the cluster is reached, as kubectl's own flags say it."""
+
+    kubeconfig: Path | None = None
+    context: str = ""
+
+    def access(self) -> Access:
+        """The way in."""
+        from daemon.kube.kubeconfig import Kubeconfig
+
+        return Kubeconfig(self.kubeconfig, context=self.context or None)
+
+
+class Following:
+    """Jobs and NodeImages as they change. Made by ``Cluster.follow``."""
+
+    def __init__(self, jobs: Informer[ImagePullJob], nodes: Informer[NodeImage] | None) -> None:
+        self._jobs = jobs
+        self._nodes = nodes
+        self._changed = asyncio.Event()
+        for informer in (jobs, nodes):
+            if informer is not None:
+                informer.subscribe(lambda _key: self._changed.set())
+
+    def job(self, key: Key) -> ImagePullJob | None:
+        """The job as last seen."""
+        return self._jobs.get(key)
+
+    def node_images(self) -> Sequence[NodeImage]:
+        """All that may be read."""
+        return self._nodes.list() if self._nodes is not None else ()
+
+    @property
+    def away(self) -> bool:
+        """Whether the API server cannot be followed for now."""
+        return self._jobs.behind > 1.0
+
+    async def synced(self) -> None:
+        """Return when everything was seen once."""
+        for informer in (self._jobs, self._nodes):
+            if informer is not None:
+                await informer.synced()
+
+    async def change(self, limit: float) -> None:
+        """Return when something changed, or after *limit* seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._changed.wait()
+                await asyncio.sleep(_GATHER)
+        self._changed.clear()
+
+
+class Cluster:
+    """One cluster, for the time of one command. Raises CliError's kinds."""
+
+    def __init__(self, access: Access) -> None:
+        self._runner = asyncio.Runner()
+        self._metrics = Metrics()
+        self._client = ApiClient(access, self._metrics, user_agent=f"kubectl-{names.PROGRAM}/{__version__}")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.run(self._close())
+        self._runner.close()
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let the loop turn until *work* is done. Raises CliError."""
+        try:
+            return self._runner.run(work)
+        except (AccessError, ApiError) as error:
+            raise _told(error) from error
+
+    def jobs(self, namespace: str = "") -> Sequence[ImagePullJob]:
+        """All jobs of the namespace, of all for an empty one."""
+        return self._list(IMAGE_PULL_JOBS, Selection(namespace=namespace))
+
+    def lists(self, namespace: str = "") -> Sequence[ImageListPullJob]:
+        """All list jobs of the namespace, of all for an empty one."""
+        return self._list(IMAGE_LIST_PULL_JOBS, Selection(namespace=namespace))
+
+    def node_images(self) -> Sequence[NodeImage]:
+        """All nodes."""
+        return self._list(NODE_IMAGES, EVERYTHING)
+
+    def renewed(self, namespace: str) -> dict[str, datetime] | None:
+        """When each agent gave its last sign of life, by node; None where that may not be read."""
+        try:
+            leases = self._runner.run(self._client.list(LEASES, Selection(namespace=namespace))).objects
+        except (ForbiddenError, MissingError):
+            return None
+        except (AccessError, ApiError) as error:
+            raise _told(error) from error
+        prefix = names.lease_name("")
+        return {
+            lease.metadata.name.removeprefix(prefix): datetime.fromisoformat(lease.spec.renew_time)
+            for lease in leases
+            if lease.metadata.name.startswith(prefix) and lease.spec.renew_time
+        }
+
+    def _list(self, resource: Resource[Kind], selection: Selection) -> Sequence[Kind]:
+        return self.run(self._client.list(resource, selection)).objects
+
+    def create(self, job: ImagePullJob) -> ImagePullJob:
+        """Ask for an image."""
+        return self.run(self._client.create(IMAGE_PULL_JOBS, job))
+
+    def follow(self, namespace: str, limit: float) -> Iterator[Following]:
+        """Yield the same view after each change, the present state first; at least once a second.
+
+        Without the right to read NodeImages, jobs alone are followed. Raises TimedOutError after *limit*.
+        """
+        following = self.run(self._begin(namespace))
+        ends = self._runner.get_loop().time() + limit
+        while True:
+            yield following
+            left = ends - self._runner.get_loop().time()
+            if left <= 0:
+                raise TimedOutError("waited too long")
+            self.run(following.change(min(left, 1.0)))
+
+    async def _begin(self, namespace: str) -> Following:
+        jobs = Informer(
+            self._client, IMAGE_PULL_JOBS, self._metrics, selection=Selection(namespace=namespace)
+        )
+        try:
+            await self._client.list(NODE_IMAGES, Selection(fields={"metadata.name": "none"}))
+            nodes: Informer[NodeImage] | None = Informer(self._client, NODE_IMAGES, self._metrics)
+        except ForbiddenError:
+            nodes = None
+        following = Following(jobs, nodes)
+        loop = asyncio.get_running_loop()
+        self._tasks += [loop.create_task(each.run()) for each in (jobs, nodes) if each is not None]
+        async with asyncio.timeout(CALL_TIMEOUT):
+            await following.synced()
+        return following
+
+
+def _told(error: AccessError | ApiError) -> Exception:
+    """The error as a person is told it, with its exit code."""
+    if isinstance(error, MissingError):
+        return NotFoundError(str(error))
+    if isinstance(error, RefusedError | ForbiddenError):
+        return UsageError(str(error))
+    return UnreachableError(str(error))

@@ -1,0 +1,117 @@
+"""How jobs come over nodes, as plain lines: for a pipe, a log, and for what has ended."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from daemon.cli.output import Paint, clean, took
+from daemon.cli.shares import NodeFailure, Tracked, message_of
+
+PAUSE: Final = 2.0
+"""Seconds between two lines that only count on."""
+
+
+class Reporter(Protocol):
+    """Shows how jobs come. Entered for as long as anything is shown."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, every: Sequence[Tracked], *, away: bool = False) -> None:
+        """Show the state of every job; *away* says that the API server cannot be reached for now."""
+        ...
+
+
+def counts(tracked: Tracked) -> str:
+    """How far a job is: nodes that have the image, that pull it, that failed."""
+    status = tracked.job.status
+    said = [f"{status.succeeded} of {status.desired} nodes"]
+    said += [f"{len(tracked.running)} pulling"] if tracked.running else []
+    said += [f"{status.failed} failed"] if status.failed else []
+    return ", ".join(said)
+
+
+def result_line(tracked: Tracked, paint: Paint) -> str:
+    """How one job ended, or where it was left."""
+    image, status = clean(tracked.image), tracked.job.status
+    if tracked.gone:
+        return f"{paint('failed', 'red')}  {image}  the job was removed before its end was seen"
+    if not tracked.ended:
+        return f"{paint('pending', 'yellow')} {image}  {counts(tracked)} after {took(tracked.seconds)}"
+    if tracked.succeeded:
+        return f"{paint('ok', 'green')}      {image}  on {status.succeeded} nodes in {took(tracked.seconds)}"
+    said = clean(message_of(tracked.job))
+    return f"{paint('failed', 'red')}  {image}  {counts(tracked)} in {took(tracked.seconds)}: {said}"
+
+
+def failure_lines(image: str, failure: NodeFailure, paint: Paint) -> list[str]:
+    """Why an image is not on one node, with the remedy."""
+    why = f"{failure.reason}: {clean(failure.message)}" if failure.message else failure.reason
+    first = f"{paint('failed', 'red')}  {clean(image)} on {failure.node}  {why}"
+    return [first, f"        remedy: {clean(failure.remedy)}"] if failure.remedy else [first]
+
+
+class News:
+    """The lines that were not told yet: failures of nodes, and ends."""
+
+    def __init__(self, paint: Paint) -> None:
+        self._paint = paint
+        self._failed: set[tuple[str, str]] = set()
+        self._ended: set[str] = set()
+
+    def lines(self, every: Sequence[Tracked]) -> list[str]:
+        """Each of them once."""
+        found: list[str] = []
+        for item in every:
+            for failure in item.failures:
+                if (item.name, failure.node) not in self._failed:
+                    self._failed.add((item.name, failure.node))
+                    found += failure_lines(item.image, failure, self._paint)
+            if item.ended and item.name not in self._ended:
+                self._ended.add(item.name)
+                found.append(result_line(item, self._paint))
+        return found
+
+
+class LineReporter:
+    """Writes lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._news = News(Paint(stream))
+        self._counts: dict[str, str] = {}
+        self._told_at = -PAUSE
+        self._away = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to undo: lines stay."""
+
+    def show(self, every: Sequence[Tracked], *, away: bool = False) -> None:
+        """Write what is new."""
+        lines = ["the API server is away; waiting for it"] if away and not self._away else []
+        self._away = away
+        lines += self._news.lines(every)
+        if time.monotonic() - self._told_at >= PAUSE:
+            lines += self._progress(every)
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+    def _progress(self, every: Sequence[Tracked]) -> list[str]:
+        lines = []
+        for item in every:
+            if not item.ended and self._counts.get(item.name) != counts(item):
+                self._counts[item.name] = counts(item)
+                lines.append(f"{clean(item.image)}: {counts(item)}")
+        if lines:
+            self._told_at = time.monotonic()
+        return lines

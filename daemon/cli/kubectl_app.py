@@ -1,0 +1,193 @@
+"""The commands of ``kubectl inplaced``: options and help here, the work in one module a command."""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import TyperException
+
+from daemon.cli import arguments, options
+from daemon.cli.cluster import Cluster, Contact
+from daemon.cli.contexts import namespace_of
+from daemon.cli.errors import CliError, UsageError
+from daemon.cli.output import clean
+from daemon.cli.usage import Exit, epilog
+from daemon.names import PROGRAM
+from daemon.objects.images import NodeSelector
+
+NAME = f"kubectl {PROGRAM}"
+Work = Callable[[], int]
+"""What a command returns, so that it runs outside of typer, which treats interrupts and pipes its own way."""
+
+Kubeconfig = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of kubectl's own.")]
+Context = Annotated[str, typer.Option(metavar="NAME", help="Of the kubeconfig; by default the current one.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="By default the context's.")
+]
+Release = Annotated[
+    str, typer.Option("--release-namespace", metavar="NAME", help="Where the agents' Leases are.")
+]
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node; may be repeated.")
+]
+Selector = Annotated[
+    str | None, typer.Option("--selector", "-l", metavar="K=V,…", help="Only nodes with these labels.")
+]
+Parallelism = Annotated[
+    str, typer.Option(metavar="N|N%", help="Nodes that pull at the same time; 0 makes a paused job.")
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option("--pull-secret", metavar="NAME", help="A Secret of the namespace; may be repeated."),
+]
+
+app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.callback()
+def _main() -> None:
+    """Have images on a cluster's nodes before they are needed."""
+
+
+@app.command(
+    "pull",
+    help="Have images on the nodes of the cluster, and watch them come.",
+    epilog=epilog(
+        f"  {NAME} pull registry.example.com/team/app:v2 -l pool=web\n"
+        f"  {NAME} pull nginx:1.27 --parallelism 20% --deadline 10m"
+    ),
+)
+def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+    images: options.Images,
+    namespace: Namespace = None,
+    node: Nodes = None,
+    selector: Selector = None,
+    parallelism: Parallelism = "10",
+    pull_secret: Secrets = None,
+    wait: options.Wait = True,
+    wait_timeout: options.WaitTimeout = None,
+    always: options.Always = False,
+    priority: options.Priority = "0",
+    timeout: options.Timeout = None,
+    retries: options.Retries = "3",
+    deadline: options.Deadline = None,
+    ttl: options.Ttl = None,
+    output: options.Output = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = "",
+) -> Work:
+    from daemon.cli.cluster_pull import Asked, pull
+
+    limit = _seconds("--deadline", deadline)
+    asked = Asked(
+        images=arguments.images_of(images),
+        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        selector=selector_of(node or (), selector),
+        parallelism=parallelism_of(parallelism),
+        secrets=tuple(pull_secret or ()),
+        always=always,
+        priority=arguments.number_of("--priority", priority, least=-arguments.INT32),
+        timeout=arguments.attempt_limit(_seconds("--timeout", timeout), limit),
+        retries=arguments.number_of("--retries", retries),
+        deadline=limit,
+        ttl=arguments.time_to_live(_seconds("--ttl", ttl, least=0), wait=wait),
+        wait=wait,
+        wait_timeout=_seconds("--wait-timeout", wait_timeout) or math.inf,
+        form=arguments.form_of(output),
+    )
+    return _in(Contact(kubeconfig, context), lambda cluster: pull(cluster, asked))
+
+
+@app.command("jobs", help="List the pull jobs.")
+def _jobs(
+    everywhere: options.Everywhere = False,
+    namespace: Namespace = None,
+    output: options.Output = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = "",
+) -> Work:
+    from daemon.cli.cluster_tables import jobs
+
+    form = arguments.form_of(output)
+    chosen = "" if everywhere else namespace or namespace_of(kubeconfig, context, os.environ)
+    contact = Contact(kubeconfig, context)
+    return _in(contact, lambda cluster: jobs(cluster, chosen, wide=form == "wide", form=form))
+
+
+@app.command("nodes", help="List the nodes, their agents and how far their images are.")
+def _nodes(release: Release = PROGRAM, kubeconfig: Kubeconfig = None, context: Context = "") -> Work:
+    from daemon.cli.cluster_tables import nodes
+
+    return _in(Contact(kubeconfig, context), lambda cluster: nodes(cluster, release))
+
+
+@app.command("why", help="Say what a job or a node is waiting for.")
+def _why(
+    name: Annotated[str, typer.Argument(metavar="NODE|JOB", help="A name, or KIND/NAME.")],
+    namespace: Namespace = None,
+    release: Release = PROGRAM,
+    kubeconfig: Kubeconfig = None,
+    context: Context = "",
+) -> Work:
+    from daemon.cli.cluster_tables import why
+
+    chosen = namespace or namespace_of(kubeconfig, context, os.environ)
+    return _in(Contact(kubeconfig, context), lambda cluster: why(cluster, name, chosen, release))
+
+
+def _in(contact: Contact, work: Callable[[Cluster], int]) -> Work:
+    def done() -> int:
+        with Cluster(contact.access()) as cluster:
+            return work(cluster)
+
+    return done
+
+
+def _seconds(option: str, text: str | None, *, least: int = 1) -> int | None:
+    return None if text is None else arguments.seconds_of(option, text, least=least)
+
+
+def parallelism_of(text: str) -> int | str:
+    """A number of nodes, or a share of them. Raises UsageError."""
+    if text.endswith("%"):
+        return f"{arguments.number_of('--parallelism', text[:-1])}%"
+    return arguments.number_of("--parallelism", text)
+
+
+def selector_of(nodes: Sequence[str], labels: str | None) -> NodeSelector | None:
+    """Which nodes are meant; None for all. Raises UsageError."""
+    if nodes and labels:
+        raise UsageError(f"--node {nodes[0]!r} and --selector {labels!r}: allowed is one of them")
+    if nodes:
+        return NodeSelector(names=tuple(dict.fromkeys(nodes)))
+    if labels is None:
+        return None
+    pairs = [part.partition("=") for part in labels.split(",")]
+    if any(not key or not equals for key, equals, _ in pairs):
+        raise UsageError(f"--selector {labels!r}: allowed are labels as in pool=web,zone=a")
+    return NodeSelector(match_labels={key: value for key, _, value in pairs})
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and return its exit code. Errors become one message on stderr."""
+    from daemon import logs
+
+    # The client's own log is for processes that nobody watches: here, errors are told as what they stop.
+    logs.configure(level="error", form="text", stream=sys.stderr)
+    try:
+        found = app(list(words), prog_name=NAME, standalone_mode=False)
+        code = found() if callable(found) else found
+        sys.stdout.flush()
+    except TyperException as error:
+        sys.stderr.write(f"error: {error.format_message().rstrip('.')}; see '{NAME} --help'\n")
+        return error.exit_code
+    except CliError as error:
+        sys.stderr.write(f"error: {clean(str(error))}\n")
+        return error.code
+    except (KeyboardInterrupt, typer.Abort):
+        return Exit.INTERRUPTED
+    return code if isinstance(code, int) else Exit.DONE
