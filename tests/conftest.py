@@ -3,6 +3,11 @@
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Time limits of single examples fail on a loaded machine and say nothing about the product.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 pytest_plugins = ["tests.testbed.fixtures", "tests.testbed.cluster_fixtures"]
 

@@ -37,7 +37,9 @@ ELSEWHERE = {
 
 
 def run(text: str, **environ: str) -> str:
-    outer = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT")}
+    # A process that is measured for coverage imports what coverage needs: it would stand among the agent's modules.
+    told = ("SSL_CERT", "COVERAGE_")
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(told)}
     return subprocess.run(
         [sys.executable, "-c", text],
         env=outer | environ,
