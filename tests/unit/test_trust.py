@@ -37,7 +37,7 @@ ELSEWHERE = {
 
 
 def run(text: str, **environ: str) -> str:
-    # A process that is measured for coverage imports what coverage needs: it would stand among the agent's modules.
+    # A process under coverage imports what coverage needs: that would stand among the agent's modules.
     told = ("SSL_CERT", "COVERAGE_")
     outer = {name: value for name, value in os.environ.items() if not name.startswith(told)}
     return subprocess.run(
