@@ -40,9 +40,11 @@ async def test_a_deadline_goes_on_over_a_restart(
 
     agent.write("app", pull_job("app", made.ref, completionPolicy={"activeDeadlineSeconds": limit}))
     await held.held.wait()
-    # What begins is told a moment later than what ends.
+    # What begins is told a moment later than what ends, and on the page a moment before the disk.
     view = await agent.until(lambda view: view.jobs[0].started_at is not None, "told as begun")
     before = view.jobs[0]
+    stored = agent.state / "imagepulljobs" / "default" / "app.yaml"
+    await agent.until(lambda _: "startTime: null" not in stored.read_text(), "stored as begun")
     await agent.kill()
     await agent.start()
     job = (await agent.ended("app", timeout=15.0))["app"]

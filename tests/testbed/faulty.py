@@ -65,8 +65,16 @@ class FaultyRegistry:
     async def stop(self) -> None:
         """Cut all connections and listen no more."""
         if self._runner is not None:
+            self._abort()
             await self._runner.cleanup()
             self._runner = None
+
+    def _abort(self) -> None:
+        """Wait for no goodbye: over TLS a client that says none would outlive the event loop."""
+        server = self._runner.server if self._runner is not None else None
+        for connection in server.connections if server is not None else ():
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def put(self, build: Build, repository: str, tags: Sequence[str]) -> None:
         """Serve *build* from now on."""
