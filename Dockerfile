@@ -7,9 +7,9 @@ RUN apt-get update \
 COPY .ci/requirements-build.lock .ci/requirements-agent.lock /build/
 # Bytecode is made here, as nothing can be written later; not of the 60 MB that pods in a cluster never read.
 RUN python3 -m venv /build/tools \
- && /build/tools/bin/pip install --no-cache-dir --require-hashes -r /build/requirements-build.lock \
+ && /build/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements-build.lock \
  && python3 -m venv --without-pip /opt/inplaced \
- && /build/tools/bin/pip --python /opt/inplaced install --no-cache-dir --no-compile --require-hashes \
+ && /build/tools/bin/pip --python /opt/inplaced install --no-cache-dir --no-compile --no-deps --require-hashes \
     -r /build/requirements-agent.lock \
  && python3 -m compileall -q -x '/kubernetes/' /opt/inplaced/lib
 
