@@ -69,7 +69,12 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 
 def decoded(resource: Resource[T], raw: bytes | msgspec.Raw) -> T:
-    """The object in *raw*. Raises UndecodableError."""
+    """The object in *raw*, as far as it is kept. Raises UndecodableError."""
+    obj = _whole(resource, raw)
+    return obj if resource.kept is None else resource.kept(obj)
+
+
+def _whole(resource: Resource[T], raw: bytes | msgspec.Raw) -> T:
     try:
         obj: T = _decoder(resource.type).decode(raw)
     except msgspec.ValidationError:

@@ -43,6 +43,11 @@ def merge_patch(document: Mapping[str, Any]) -> Patch:
     return Patch("application/merge-patch+json", msgspec.json.encode(document))
 
 
+def strategic_merge_patch(document: Mapping[str, Any]) -> Patch:
+    """For kinds of Kubernetes' own: as a merge patch, but lists with a merge key are merged by that key."""
+    return Patch("application/strategic-merge-patch+json", msgspec.json.encode(document))
+
+
 def same_object(obj: ApiObject) -> list[Operation]:
     """Operations that fail when by now there is another object of that name."""
     return [_test("uid", obj.metadata.uid)]

@@ -1,5 +1,6 @@
 """The kinds that we read and write: where the API server has them, and which of our structs they become."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -8,6 +9,7 @@ from daemon.engine.objects import ApiObject
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.leases import Lease
+from daemon.objects.local_pods import LocalPod, slim
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
@@ -26,11 +28,15 @@ class Resource(Generic[T]):
     namespaced: bool = True
     confidential: bool = False
     """What the server says of an object may quote the object: it is never repeated."""
+    named: str = ""
+    """The kind, where the struct has another name."""
+    kept: Callable[[T], T] | None = None
+    """What is left of an object once it is decoded; by default all of it."""
 
     @property
     def kind(self) -> str:
         """The kind as it stands in manifests."""
-        return self.type.__name__
+        return self.named or self.type.__name__
 
     @property
     def api_version(self) -> str:
@@ -60,6 +66,8 @@ IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
 NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "pods")
+LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim)
+"""Pods as the agent of their node reads them."""
 SECRETS = Resource(Secret, "", "v1", "secrets", confidential=True)
 LEASES = Resource(Lease, "coordination.k8s.io", "v1", "leases")
 EVENTS = Resource(Event, "events.k8s.io", "v1", "events")
