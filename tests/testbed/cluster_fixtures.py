@@ -31,6 +31,12 @@ class MakeCluster(Protocol):
     ) -> Awaitable[Cluster]: ...
 
 
+class InstallAnew(Protocol):
+    """Starts a cluster with the project in it that is stopped and removed after the test."""
+
+    def __call__(self, *, kubelet_settings: Mapping[str, Any] | None = None) -> Awaitable[Installation]: ...
+
+
 class MakeControlPlane(Protocol):
     """Starts a control plane that is stopped and removed after the test. Flags are with _ for -."""
 
@@ -38,7 +44,7 @@ class MakeControlPlane(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster", "installed"}
+    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster", "installed", "install_anew"}
     for item in items:
         if ours.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
@@ -121,6 +127,19 @@ async def make_cluster(testbed: Session) -> AsyncIterator[MakeCluster]:
         for started in made:
             await started.stop()
             started.remove()
+
+
+@pytest.fixture
+def install_anew(make_cluster: MakeCluster) -> InstallAnew:
+    """Installs the project in clusters for this test alone, to be changed, broken and removed."""
+
+    async def install(*, kubelet_settings: Mapping[str, Any] | None = None) -> Installation:
+        cluster = await make_cluster(kubelet_settings=kubelet_settings)
+        release = Installation(cluster, await push_product(cluster))
+        await release.install()
+        return release
+
+    return install
 
 
 @pytest.fixture

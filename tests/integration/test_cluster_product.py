@@ -1,0 +1,175 @@
+"""The project as its users have it: pods of its own chart and image, beside a real kubelet and containerd."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.releases import JOBS, ended, job, restarts
+from tests.testbed.api import Api, run
+from tests.testbed.cluster import Cluster
+from tests.testbed.cluster_fixtures import InstallAnew
+from tests.testbed.product import Installation
+from tests.testbed.pushing import ImageMaker
+
+MOST_WRITES_OF_A_JOB = 5
+WRITES = re.compile(
+    r'^apiserver_request_total\{.*code="2\d\d".*resource="(?:imagepulljobs|nodeimages|events|secrets)"'
+    r'.*verb="(?:POST|PUT|PATCH|APPLY|DELETE)".*\} (\S+)$',
+    re.MULTILINE,
+)
+
+
+async def writes(api: Api) -> int:
+    """What was written to the kinds that jobs need since the API server began."""
+    told = await api.request("GET", "/metrics")
+    return sum(int(float(count)) for count in WRITES.findall(told))
+
+
+async def inplaced(api: Api, *words: str) -> str:
+    """What the plugin prints to somebody who is not at a terminal."""
+    program = Path(sys.executable).with_name("kubectl-inplaced")
+    return await run([str(program), *words], environ=os.environ | {"KUBECONFIG": str(api.kubeconfig)})
+
+
+@pytest.fixture
+def images(cluster: Cluster, prefix: str) -> ImageMaker:
+    """Makes images in the registry of the cluster."""
+    return ImageMaker(cluster.registry, prefix)
+
+
+async def test_its_pods_are_ready_at_the_first_start(installed: Installation) -> None:
+    counts = await restarts(installed)
+
+    assert sorted(name.rsplit("-", 1)[0].split("-")[1] for name in counts) == [
+        "agent",
+        "controller",
+        "controller",
+    ]
+    assert set(counts.values()) == {0}
+
+
+async def test_a_job_brings_its_image_to_the_node(
+    installed: Installation, images: ImageMaker, prefix: str
+) -> None:
+    image = await images.make_random("app", 3_000_000, 500_000)
+
+    await installed.cluster.api.apply(job(prefix, image))
+    status = await ended(installed.cluster.api, prefix)
+
+    assert {key: status[key] for key in ("desired", "succeeded", "failed", "active")} == {
+        "desired": 1,
+        "succeeded": 1,
+        "failed": 0,
+        "active": 0,
+    }
+    assert image.ref in await installed.cluster.containerd.ctr("images", "ls", "-q")
+
+
+async def test_a_digest_is_a_reference_too(installed: Installation, images: ImageMaker, prefix: str) -> None:
+    image = await images.make_random("app", 200_000)
+    wanted = job(prefix, image)
+    wanted["spec"]["image"] = image.by_digest
+
+    await installed.cluster.api.apply(wanted)
+    status = await ended(installed.cluster.api, prefix)
+
+    assert status["succeeded"] == 1
+    assert image.by_digest in await installed.cluster.containerd.ctr("images", "ls", "-q")
+
+
+async def test_a_job_costs_few_writes(installed: Installation, images: ImageMaker, prefix: str) -> None:
+    api = installed.cluster.api
+    image = await images.make_random("app", 200_000)
+    before = await writes(api)
+
+    await api.request("POST", JOBS, job(prefix, image))
+    await ended(api, prefix)
+    await _event_of(api, prefix)
+
+    by_us = await writes(api) - before - 1
+    assert 0 < by_us <= MOST_WRITES_OF_A_JOB
+
+
+async def test_twenty_jobs_at_once_all_end_well(
+    installed: Installation, images: ImageMaker, prefix: str
+) -> None:
+    made = [await images.make_random(f"app{number}", 100_000 + number) for number in range(20)]
+
+    await installed.cluster.api.apply(
+        *(job(f"{prefix}-{number}", image) for number, image in enumerate(made))
+    )
+    ends = [await ended(installed.cluster.api, f"{prefix}-{number}") for number in range(20)]
+
+    assert [end["succeeded"] for end in ends] == [1] * 20
+    assert set((await restarts(installed)).values()) == {0}
+
+
+async def test_an_image_that_does_not_exist_is_told_with_its_remedy(
+    installed: Installation, images: ImageMaker, prefix: str
+) -> None:
+    api = installed.cluster.api
+    wanted = job(prefix, await images.make_random("app", 100_000), pullPolicy={"backoffLimit": 0})
+    wanted["spec"]["image"] = missing = images.missing("nothing")
+
+    await api.apply(wanted)
+    await api.kubectl("wait", "--for=jsonpath={.status.failed}=1", f"imagepulljob/{prefix}", "--timeout=60s")
+    told = await inplaced(api, "why", f"node/{installed.cluster.node}")
+
+    assert f"{missing}: failed. ImageNotFound" in told
+    assert "Correct the image name, tag or digest, or push it." in told
+
+
+async def test_the_plugin_pulls_and_follows(installed: Installation, images: ImageMaker) -> None:
+    image = await images.make_random("app", 100_000)
+
+    told = await inplaced(installed.cluster.api, "pull", image.ref)
+
+    assert re.search(rf"^ok +{re.escape(image.ref)} +on 1 nodes in ", told, re.MULTILINE)
+
+
+async def test_the_chart_s_own_test_passes(installed: Installation) -> None:
+    told = await installed.helm("test", "inplaced", "--namespace", installed.namespace)
+
+    assert "Phase:          Failed" not in told
+    assert "Phase:          Succeeded" in told
+
+
+async def test_a_killed_agent_goes_on_where_it_was(
+    installed: Installation, images: ImageMaker, prefix: str
+) -> None:
+    api = installed.cluster.api
+    image = await images.make_random("app", 30_000_000)
+    selected = (*("--namespace", installed.namespace), *("-l", "app.kubernetes.io/component=agent"))
+
+    await api.apply(job(prefix, image))
+    await api.kubectl("delete", "pod", *selected, "--grace-period=0", "--force")
+    status = await ended(api, prefix)
+    await installed.ready()
+
+    assert (status["succeeded"], status["failed"]) == (1, 0)
+
+
+async def test_it_is_changed_and_removed_as_helm_does(install_anew: InstallAnew, prefix: str) -> None:
+    second = await install_anew()
+    api = second.cluster.api
+    image = await ImageMaker(second.cluster.registry, prefix).make_random("app", 100_000)
+    await api.apply(job(prefix, image, completionPolicy={"type": "Never"}))
+
+    await second.install({"controller": {"replicas": 1}})
+    await second.uninstall()
+
+    left = json.loads(await api.kubectl("get", "all", "--namespace", second.namespace, "-o", "json"))
+    assert left["items"] == []
+    assert (await api.get(f"{JOBS}/{prefix}"))["spec"]["image"] == image.ref, "kinds outlive the release"
+
+
+async def _event_of(api: Api, name: str) -> None:
+    path = f"/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name={name}"
+    async with asyncio.timeout(10.0):
+        while not (await api.get(path))["items"]:  # noqa: ASYNC110 - another program's work has no event
+            await asyncio.sleep(0.1)
