@@ -17,8 +17,10 @@ from daemon.kube.events import EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.leases import Heartbeat
 from daemon.kube.objects import KubeObjects
+from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import IMAGE_PULL_JOBS, SECRETS, Resource
 from daemon.kube.selections import only
+from daemon.localpods.surroundings import PodSurroundings
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings
@@ -28,6 +30,7 @@ from daemon.nodeimages.telling import Saying, Telling
 from daemon.objects.images import AgentStatus, ImagePullJob, ImagePullJobSpec, NodeImage, Secret
 from daemon.objects.meta import Key, ObjectMeta
 from daemon.objects.sealing import SealingKey
+from daemon.pod_side import PodSide, pods_of
 
 if TYPE_CHECKING:
     from daemon.nodeimages.plugins import CredentialPlugins
@@ -88,6 +91,7 @@ class Member:
             duration=round(config.heartbeat_interval * _MISSED),
         )
         self.node = self._node(config, local)
+        self.pods = PodSide(self._around_pods(config, local))
         self.started = False
 
     def _node(self, config: AgentConfig, local: Local) -> NodeHalf:
@@ -111,6 +115,20 @@ class Member:
         secrets = ClusterSecrets(self._read_secret, own, local.key, cluster.clock)
         access = Access(secrets.find, docker_config=config.docker_config, plugins=local.plugins)
         return NodeHalf(config, around, access, local.on_change)
+
+    def _around_pods(self, config: AgentConfig, local: Local) -> PodSurroundings:
+        cluster = self._cluster
+        pods = pods_of(config.node_name, cluster.client, cluster.metrics)
+        return PodSurroundings(
+            config=config,
+            client=cluster.client,
+            pods=pods,
+            reports=PodReports(cluster.client, pods),
+            recorder=self._recorder,
+            runtimes=local.runtimes,
+            metrics=cluster.metrics,
+            clock=cluster.clock,
+        )
 
     async def _read_secret(self, key: Key) -> Secret:
         return await self._cluster.client.get(SECRETS, key)
@@ -139,6 +157,7 @@ class Member:
         """Look anew at what is to be done."""
         if self.started:
             self.node.images.wake()
+        self.pods.wake()
 
     @property
     def feeders(self) -> Sequence[Part]:
@@ -150,6 +169,7 @@ class Member:
             self._telling.run,
             self.node.live.run,
             self.begin,
+            *self.pods.feeders,
         )
 
     @property
@@ -159,6 +179,7 @@ class Member:
             self.node.images.controller.run,
             self.node.reports.controller.run,
             self.node.attempts.run,
+            *self.pods.workers,
         )
 
     @property
@@ -168,4 +189,5 @@ class Member:
             self.node.images.controller.queue,
             self.node.reports.controller.queue,
             self.node.attempts,
+            *self.pods.queues,
         )

@@ -9,7 +9,7 @@ from daemon.engine.objects import ApiObject
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.leases import Lease
-from daemon.objects.local_pods import LocalPod, slim
+from daemon.objects.local_pods import LocalPod, slim, slim_for_centre
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
@@ -68,6 +68,8 @@ NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "pods")
 LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim)
 """Pods as the agent of their node reads them."""
+CLUSTER_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim_for_centre)
+"""All pods as the controller reads them."""
 SECRETS = Resource(Secret, "", "v1", "secrets", confidential=True)
 LEASES = Resource(Lease, "coordination.k8s.io", "v1", "leases")
 EVENTS = Resource(Event, "events.k8s.io", "v1", "events")

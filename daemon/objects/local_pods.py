@@ -247,6 +247,30 @@ def is_asking(pod: LocalPod) -> bool:
     return names.IN_PLACE_UPDATE_READY in gates or not _ASKING.isdisjoint(pod.metadata.annotations)
 
 
+def is_managed(pod: LocalPod) -> bool:
+    """Tell whether a workload of OpenKruise's API group controls the pod."""
+    return any(
+        owner.controller and owner.api_version.startswith(f"{names.KRUISE_GROUP}/")
+        for owner in pod.metadata.owner_references
+    )
+
+
+def slim_for_centre(pod: LocalPod) -> LocalPod:
+    """*pod*, of which the controller keeps nothing but its identity if nothing of it is for us to do."""
+    if is_asking(pod) or is_managed(pod):
+        return pod
+    metadata = pod.metadata
+    return LocalPod(
+        metadata=ObjectMeta(
+            name=metadata.name,
+            namespace=sys.intern(metadata.namespace),
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
+        ),
+        spec=LocalPodSpec(node_name=sys.intern(pod.spec.node_name)),
+    )
+
+
 def slim(pod: LocalPod) -> LocalPod:
     """*pod*, less what the agent reads only of pods that ask for something."""
     if is_asking(pod):

@@ -1,0 +1,67 @@
+"""What every feature works with that acts on pods of the node."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.config import AgentConfig
+from daemon.cri.runtimes import Runtime, Runtimes
+from daemon.engine.clock import Clock
+from daemon.engine.lifecycle import Closable, Part
+from daemon.kube.client import ApiClient
+from daemon.kube.events import EventRecorder, Level
+from daemon.kube.informer import Informer
+from daemon.kube.pod_reports import PodReports
+from daemon.kube.resources import LOCAL_PODS
+from daemon.metrics import Metrics
+from daemon.objects.local_pods import LocalPod
+
+
+@dataclass(frozen=True, slots=True)
+class PodSurroundings:
+    """The pods of one node, as far as ``objects.local_pods.slim`` keeps them, and the ways to act on them."""
+
+    config: AgentConfig
+    client: ApiClient
+    pods: Informer[LocalPod]
+    reports: PodReports
+    recorder: EventRecorder
+    runtimes: Runtimes
+    metrics: Metrics
+    clock: Clock
+
+    def record(self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal") -> None:
+        """Have it said that *reason* happened to *pod*; returns at once, never raises."""
+        self.recorder.record(LOCAL_PODS, pod, reason, note, action=action, type_=type_)
+
+    def runtime_of(self, container_id: str) -> Runtime | None:
+        """The runtime that a pod's ``containerd://…`` belongs to; None while no such one was reached."""
+        name, separator, _ = container_id.partition("://")
+        return self.runtimes.by_name(name) if separator else None
+
+
+class PodFeature(Protocol):
+    """One thing that the agent does for pods of its node. Its parts are run by the agent."""
+
+    @property
+    def feeders(self) -> Sequence[Part]:
+        """What runs until it is cancelled."""
+        ...
+
+    @property
+    def workers(self) -> Sequence[Part]:
+        """What ends by itself when the queues are closed."""
+        ...
+
+    @property
+    def queues(self) -> Sequence[Closable]:
+        """What is closed to end the workers."""
+        ...
+
+    def start(self) -> None:
+        """Begin to follow the pods. Called once, when all of them are known."""
+        ...
+
+    def wake(self) -> None:
+        """Look anew at what is to be done: a runtime came, went, or became another one."""
+        ...
