@@ -18,7 +18,6 @@ from daemon.cri.runtimes import Runtimes
 from daemon.cri.sockets import Candidate, candidates
 from daemon.debug.server import DebugServer
 from daemon.debug.sockets import ListenError
-from daemon.engine.clock import SystemClock
 from daemon.engine.lifecycle import run_parts, stop_on_signals
 from daemon.engine.watchdog import Watchdog
 from daemon.kube.access import Access, AccessError, InCluster
@@ -90,9 +89,9 @@ class Agent:
         self._access = access
         self._environ = environ
         self._metrics = Metrics()
-        self._clock = SystemClock()
         self._watchdog = Watchdog(environ)
         self._client = ApiClient(access, self._metrics, user_agent=f"{names.PROGRAM}-agent/{__version__}")
+        self._clock = self._client.clock
         self._overview = ClusteredOverview(config, self._metrics, self._clock)
         self._runtimes = Runtimes(
             places, connect_extras, on_change=self._on_runtime, observe=self._metrics.observe_call

@@ -16,7 +16,6 @@ from daemon.debug.sockets import ListenError
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
 from daemon.debug.views import NodeView
 from daemon.engine.changes import Changes
-from daemon.engine.clock import SystemClock
 from daemon.engine.lifecycle import stop_on_signals
 from daemon.kube.access import Access, AccessError
 from daemon.kube.client import ApiClient
@@ -67,12 +66,12 @@ class CentralController:
         self._config = config
         self._access = access
         self._metrics = Metrics()
-        self._clock = SystemClock()
-        self._started_at = self._clock.now()
         self._changes = Changes()
         self._client = ApiClient(
             access, self._metrics, user_agent=f"{names.PROGRAM}-controller/{__version__}"
         )
+        self._clock = self._client.clock
+        self._started_at = self._clock.now()
         self._election = Election(self._client, Key(config.namespace, names.ELECTION_LEASE), config.identity)
         self._leading: Leading | None = None
 

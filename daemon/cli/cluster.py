@@ -111,6 +111,10 @@ class Cluster:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
 
+    def now(self) -> datetime:
+        """Time as the API server has it, after the first answer."""
+        return self._client.clock.now()
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the loop turn until *work* is done. Raises CliError."""
         try:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from daemon.cli.cluster import Cluster
 from daemon.cli.errors import NotFoundError
@@ -21,7 +21,8 @@ _HEADERS = ("NODE", "AGENT", "SEEN", "DESIRED", "PULLING", "WAITING", "SUCCEED",
 def scene_of(cluster: Cluster, release: str) -> Scene:
     """What is read of all nodes; *release* is the namespace of the agents' Leases."""
     node_images = {each.metadata.name: each for each in cluster.node_images()}
-    return Scene(datetime.now(UTC), node_images, cluster.renewed(release))
+    renewed = cluster.renewed(release)
+    return Scene(cluster.now(), node_images, renewed)
 
 
 def nodes(cluster: Cluster, release: str) -> Exit:
@@ -96,7 +97,7 @@ def jobs(cluster: Cluster, namespace: str, *, wide: bool, form: Form) -> Exit:
         sys.stdout.write(document(JobList(items=found), form))
     elif found:
         headers = (*(() if namespace else ("NAMESPACE",)), *HEADERS, *(("IMAGES",) if wide else ()))
-        now = datetime.now(UTC)
+        now = cluster.now()
         rows = [_job(job, now, namespaced=not namespace, wide=wide) for job in found]
         sys.stdout.write("\n".join(table(headers, rows)) + "\n")
     else:

@@ -11,6 +11,7 @@ import structlog
 
 from daemon.engine.objects import ApiObject
 from daemon.kube.access import Access
+from daemon.kube.clock import ServerClock
 from daemon.kube.decoding import PAGE, Page, UndecodableError, decoded, shown
 from daemon.kube.errors import ExpiredError, MissingError, UnreadableError
 from daemon.kube.patches import Patch, plain
@@ -51,6 +52,11 @@ class ApiClient:
     ) -> None:
         self._transport = Transport(access, metrics, user_agent)
         self._deadline = deadline
+
+    @property
+    def clock(self) -> ServerClock:
+        """Time as the API server has it, as far as its answers have told."""
+        return self._transport.clock
 
     async def __aenter__(self) -> Self:
         return self

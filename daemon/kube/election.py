@@ -13,7 +13,6 @@ import structlog
 
 from daemon.kube.client import ApiClient
 from daemon.kube.errors import ApiError, ChangedError, MissingError, TakenError
-from daemon.kube.leases import utc_now
 from daemon.kube.patches import merge_patch
 from daemon.kube.resources import LEASES
 from daemon.objects.leases import Lease, LeaseSpec, micro_time
@@ -166,7 +165,7 @@ class Election:
         return asyncio.get_running_loop().time() >= self._seen_at + lasts
 
     async def _claim(self) -> None:
-        now = micro_time(utc_now())
+        now = micro_time(self._client.clock.precise())
         if self._lease is None:
             self._observe(await self._client.create(LEASES, self._first(now)))
             return
@@ -208,7 +207,11 @@ class Election:
     async def _release(self) -> None:
         if self._lease is None or self.leader != self._identity:
             return
-        spec = {"holderIdentity": None, "leaseDurationSeconds": 1, "renewTime": micro_time(utc_now())}
+        spec = {
+            "holderIdentity": None,
+            "leaseDurationSeconds": 1,
+            "renewTime": micro_time(self._client.clock.precise()),
+        }
         self._observe(await self._write(self._lease, spec))
 
 

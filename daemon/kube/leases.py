@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import structlog
 
@@ -19,11 +18,6 @@ log = structlog.get_logger()
 
 _LOOK = 1.0
 """Seconds between two looks for who has lapsed."""
-
-
-def utc_now() -> datetime:
-    """Wall time with microseconds: two renewals in one second are not the same."""
-    return datetime.now(UTC)
 
 
 class Heartbeat:
@@ -76,7 +70,7 @@ class Heartbeat:
         spec = {
             "holderIdentity": self._holder,
             "leaseDurationSeconds": self._duration,
-            "renewTime": micro_time(utc_now()),
+            "renewTime": micro_time(self._client.clock.precise()),
         }
         patch = merge_patch({"spec": spec})
         try:
@@ -85,7 +79,7 @@ class Heartbeat:
             await self._make()
 
     async def _make(self) -> None:
-        now = micro_time(utc_now())
+        now = micro_time(self._client.clock.precise())
         lease = Lease(
             metadata=ObjectMeta(name=self._key.name, namespace=self._key.namespace, labels=self._labels),
             spec=LeaseSpec(

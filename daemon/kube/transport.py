@@ -14,6 +14,7 @@ from yarl import URL
 
 from daemon.kube.access import Access, AccessError
 from daemon.kube.answers import error_of
+from daemon.kube.clock import ServerClock
 from daemon.kube.errors import (
     ApiError,
     BusyError,
@@ -70,6 +71,7 @@ class Transport:
         self._access = access
         self._metrics = metrics
         self._user_agent = user_agent
+        self.clock = ServerClock()
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -130,6 +132,7 @@ class Transport:
             async with asyncio.timeout(seconds):
                 response = await self._send(ask)
                 code = str(response.status)
+                self.clock.hear(response.headers.get("Date"), started, time.monotonic())
                 if response.status >= HTTPStatus.MULTIPLE_CHOICES:
                     raise await self._refusal(ask, response)
             async with response:

@@ -45,6 +45,10 @@ class Fault:
     resource: str = ""
     user_agent: str = ""
     times: int = 1
+    sparing: int = 0
+    """Let every so many-th request through that would be hit; 0 lets none."""
+    met: int = 0
+    """How many requests would have been hit."""
     retry_after: int | None = None
     reset: bool = False
     """Close the connection instead of answering; done it is, unless there is a status."""
@@ -53,6 +57,12 @@ class Fault:
 
     def hits(self, asked: Request) -> bool:
         """Tell whether this request is the one."""
+        if not self._matches(asked):
+            return False
+        self.met += 1
+        return not (self.sparing and self.met % self.sparing == 0)
+
+    def _matches(self, asked: Request) -> bool:
         return (
             self.times > 0
             and self.verb in {"", asked.verb}

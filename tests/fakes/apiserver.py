@@ -6,6 +6,7 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from email.utils import format_datetime
 from typing import Any, Self
 
 from aiohttp import web
@@ -164,9 +165,13 @@ class FakeApiServer:
         )
         self._look()
         response = await self._faulty(request, target, self.requests[seen])
+        response.headers["Date"] = self._date()
         self.requests[seen] = self.requests[seen]._replace(code=response.status)
         self._look()
         return response
+
+    def _date(self) -> str:
+        return format_datetime(self.storage.now(), usegmt=True)
 
     async def _faulty(self, request: web.BaseRequest, target: Target, asked: Request) -> web.StreamResponse:
         fault = next((each for each in self.faults if each.hits(asked)), None)
@@ -261,7 +266,7 @@ class FakeApiServer:
         except RefusalError as refusal:  # the watch cache says so in a line of the watch
             watcher.send("ERROR", json.loads(refused(refusal).body))  # type: ignore[arg-type]  # it is bytes
             watcher.put(None)
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Date": self._date()})
         if self.brief:
             watcher.put(None)
         self.watchers.append(watcher)

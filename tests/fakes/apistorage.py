@@ -5,7 +5,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Document = Mapping[str, Any]
@@ -69,6 +69,12 @@ class Storage:
     oldest: int = 100
     """Watches that begin before this version are told that it has expired."""
     listeners: list[Callable[[Change], None]] = field(default_factory=list)
+    ahead: timedelta = timedelta(0)
+    """How far the server's clock is ahead of this machine's."""
+
+    def now(self) -> datetime:
+        """Wall time on the server."""
+        return datetime.now(UTC) + self.ahead
 
     def of(self, plural: str) -> dict[Name, Document]:
         """The documents of one kind."""
@@ -80,7 +86,7 @@ class Storage:
             raise RefusalError(409, "AlreadyExists", f'{kind.plural} "{name[1]}" already exists')
         metadata = dict(document.get("metadata", {})) | {
             "uid": str(uuid.uuid4()),
-            "creationTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "creationTimestamp": self.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         if kind.status:
             metadata["generation"] = 1
@@ -114,7 +120,7 @@ class Storage:
             raise RefusalError(409, "Conflict", "the UID in the precondition does not match")
         if not now["metadata"].get("finalizers"):
             return self._remove(kind, name), True
-        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         marked = {**now, "metadata": now["metadata"] | {"deletionTimestamp": at}}
         return self._store(kind, name, "MODIFIED", marked), False
 

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.fakes.apifaults import Fault
 from tests.functional.agent_world import NODE, AgentWorld, agent_world, wanting
@@ -197,3 +199,37 @@ async def test_progress_is_told_every_two_seconds_at_most_however_many_pulls(clu
         await cluster.until(lambda: cluster.node_image()["status"]["succeeded"] == 8, "pulled")
 
     assert 1 <= written <= 3
+
+
+@pytest.mark.parametrize("minutes", [5, -5])
+async def test_a_deadline_is_that_of_the_server_whatever_the_nodes_clock_says(
+    cluster: AgentWorld, minutes: int
+) -> None:
+    cluster.node.node.offer(f"{IMAGE}:v1")
+    cluster.server.storage.ahead = timedelta(minutes=minutes)
+    wanted = yaml.safe_load(wanting(app="v1"))
+    (tag,) = wanted["spec"]["images"][IMAGE]["tags"]
+    tag["createdAt"] = cluster.server.storage.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    tag["pullPolicy"]["activeDeadlineSeconds"] = 60
+    cluster.store(yaml.safe_dump(wanted))
+
+    async with cluster.running():
+        status = await cluster.phase(IMAGE, "v1", "Succeeded")
+
+    assert tag["createdAt"] <= status["completionTime"]
+
+
+async def test_a_deadline_that_has_passed_on_the_server_has_passed(cluster: AgentWorld) -> None:
+    held = cluster.node.runtime.hang("PullImage")
+    cluster.server.storage.ahead = timedelta(minutes=5)
+    wanted = yaml.safe_load(wanting(app="v1"))
+    (tag,) = wanted["spec"]["images"][IMAGE]["tags"]
+    tag["createdAt"] = (cluster.server.storage.now() - timedelta(seconds=58)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tag["pullPolicy"]["activeDeadlineSeconds"] = 60
+    cluster.store(yaml.safe_dump(wanted))
+
+    async with cluster.running():
+        await held.met.wait()
+        status = await cluster.phase(IMAGE, "v1", "Failed")
+
+    assert status["reason"] == "DeadlineExceeded"
