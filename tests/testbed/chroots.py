@@ -49,7 +49,10 @@ def bootstrap(release: str, files: Path) -> None:
     _call(["mmdebstrap", "--quiet", "--variant=minbase", *options, release, str(files)], os.environ)
     (files / "etc" / "hostname").unlink(missing_ok=True)  # This machine's.
     for device in (files / "dev").iterdir():  # A container has its own.
-        device.unlink() if not device.is_dir() else shutil.rmtree(device)
+        if device.is_dir() and not device.is_symlink():
+            shutil.rmtree(device)
+        else:
+            device.unlink()
     (files / "etc" / "resolv.conf").write_text("")
     files.chmod(0o755)
 
