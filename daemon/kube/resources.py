@@ -68,6 +68,8 @@ NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "pods")
 LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim)
 """Pods as the agent of their node reads them."""
+WHOLE_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod")
+"""Single pods that are read to act on them, whatever else is kept of them."""
 CLUSTER_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim_for_centre)
 """All pods as the controller reads them."""
 SECRETS = Resource(Secret, "", "v1", "secrets", confidential=True)

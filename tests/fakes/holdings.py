@@ -33,6 +33,8 @@ class FakeHoldings:
     sandbox_of: dict[str, str] = field(default_factory=dict)
     sandboxes: dict[str, pb.PodSandbox] = field(default_factory=dict)
     mountpoint: str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
+    exit_codes: dict[str, int] = field(default_factory=dict)
+    """How commands end that do not succeed, by their first word."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def offer(self, ref: str, size: int = 1000) -> pb.Image:
@@ -214,7 +216,8 @@ class FakeHoldings:
 
     def ExecSync(self, request: pb.ExecSyncRequest) -> pb.ExecSyncResponse:
         self._container(request.container_id)
-        return pb.ExecSyncResponse(stdout=" ".join(request.cmd).encode(), exit_code=0)
+        code = self.exit_codes.get(request.cmd[0], 0) if request.cmd else 0
+        return pb.ExecSyncResponse(stdout=" ".join(request.cmd).encode(), exit_code=code)
 
     def ContainerStats(self, request: pb.ContainerStatsRequest) -> pb.ContainerStatsResponse:
         return pb.ContainerStatsResponse(stats=_stats(self._container(request.container_id)))
