@@ -5,7 +5,7 @@ Versions are compared as numbers: they are etcd's revisions, and from 1.35 on do
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Generic, NamedTuple, TypeVar
 
@@ -30,8 +30,11 @@ class Difference(NamedTuple, Generic[T]):
 class Cache(Generic[T]):
     """Objects by key, and by what indexes say of them."""
 
-    def __init__(self, indexes: Mapping[str, Indexer[T]]) -> None:
-        self._objects: dict[Key, T] = {}
+    def __init__(
+        self, indexes: Mapping[str, Indexer[T]], objects: MutableMapping[Key, T] | None = None
+    ) -> None:
+        """*objects* is where they lie: by default a dict, else an empty mapping that may make them anew."""
+        self._objects: MutableMapping[Key, T] = {} if objects is None else objects
         self._indexers = indexes
         self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in indexes}
         self._buried: OrderedDict[str, int] = OrderedDict()

@@ -9,6 +9,7 @@ from daemon.engine.objects import ApiObject, Listener
 from daemon.kube.cache import Cache, Difference, Indexer
 from daemon.kube.client import ApiClient
 from daemon.kube.following import Follower
+from daemon.kube.packing import Packed
 from daemon.kube.resources import Resource
 from daemon.kube.selections import EVERYTHING, Selection
 from daemon.metrics import Metrics
@@ -33,7 +34,7 @@ class Informer(Generic[T]):
     ) -> None:
         self.resource = resource
         self._selection = selection
-        self._cache: Cache[T] = Cache(indexes or {})
+        self._cache: Cache[T] = Cache(indexes or {}, Packed(resource.type) if resource.packed else None)
         self._listeners: list[ChangeListener[T]] = []
         self._follower = Follower(client, resource, selection, _CacheSink(self), metrics)
 

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from daemon import names
 from daemon.engine.objects import ApiObject
+from daemon.objects import pods
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.leases import Lease
@@ -32,6 +33,8 @@ class Resource(Generic[T]):
     """The kind, where the struct has another name."""
     kept: Callable[[T], T] | None = None
     """What is left of an object once it is decoded; by default all of it."""
+    packed: bool = False
+    """Whether a copy lies packed: where there are many objects, rarely read, and memory is dear."""
 
     @property
     def kind(self) -> str:
@@ -65,8 +68,9 @@ IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
 NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
-PODS = Resource(Pod, "", "v1", "pods")
-LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim)
+PODS = Resource(Pod, "", "v1", "pods", kept=pods.slim)
+"""Pods as a controller reads them that only wants to know where they are."""
+LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim, packed=True)
 """Pods as the agent of their node reads them."""
 WHOLE_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod")
 """Single pods that are read to act on them, whatever else is kept of them."""

@@ -1,10 +1,12 @@
-"""Pod, as far as it is read. A node has hundreds of them: what is not read is not kept."""
+"""Pod, as far as it is read. A cluster has thousands of them: what is not read is not kept."""
 
+import functools
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 
 from daemon import names
-from daemon.objects.meta import ObjectMeta, Wire
+from daemon.objects.meta import ObjectMeta, OwnerReference, Wire
 
 
 class OurAnnotations(dict[str, str]):
@@ -59,3 +61,45 @@ class Pod(Wire, frozen=True):
     status: PodStatus = PodStatus()
     api_version: str = "v1"
     kind: str = "Pod"
+
+
+_READ = frozenset({"PodScheduled", "Ready"})
+"""Conditions by which pods are put in order."""
+
+
+def slim(pod: Pod) -> Pod:
+    """*pod*, less what is not read; what it has in common with others exists once."""
+    metadata, status = pod.metadata, pod.status
+    return Pod(
+        metadata=PodMeta(
+            name=metadata.name,
+            namespace=sys.intern(metadata.namespace),
+            uid=metadata.uid,
+            generation=metadata.generation,
+            resource_version=metadata.resource_version,
+            creation_timestamp=metadata.creation_timestamp,
+            deletion_timestamp=metadata.deletion_timestamp,
+            annotations=metadata.annotations,
+            owner_references=tuple(_owner(each) for each in metadata.owner_references),
+        ),
+        spec=PodSpec(node_name=sys.intern(pod.spec.node_name)),
+        status=PodStatus(
+            phase=sys.intern(status.phase),
+            conditions=tuple(_condition(each) for each in status.conditions if each.type in _READ),
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _owner(owner: OwnerReference) -> OwnerReference:
+    """The owner, the same object for all its pods."""
+    return owner
+
+
+def _condition(condition: PodCondition) -> PodCondition:
+    return PodCondition(
+        type=sys.intern(condition.type),
+        status=sys.intern(condition.status),
+        reason=sys.intern(condition.reason),
+        last_transition_time=condition.last_transition_time,
+    )

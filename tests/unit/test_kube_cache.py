@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from daemon.kube.cache import Cache, Difference
+from daemon.kube.packing import Packed
 from daemon.objects.images import ImagePullJob, ImagePullJobSpec
 from daemon.objects.meta import Key, ObjectMeta
 
@@ -16,8 +17,9 @@ def job(version: int, uid: str = "u1", image: str = "nginx:1") -> ImagePullJob:
     return ImagePullJob(metadata=metadata, spec=ImagePullJobSpec(image=image))
 
 
-def cache() -> Cache[ImagePullJob]:
-    return Cache({"image": lambda each: [each.spec.image]})
+def cache(*, packed: bool = False) -> Cache[ImagePullJob]:
+    objects = Packed(ImagePullJob) if packed else None
+    return Cache({"image": lambda each: [each.spec.image]}, objects)
 
 
 def test_what_is_newer_replaces_what_is_older() -> None:
@@ -139,3 +141,17 @@ def test_memory_of_what_has_gone_is_bounded() -> None:
 
     assert jobs.put(job(1, "u0")) is not None
     assert jobs.put(job(4000, "u4998")) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "drop", "bury"]), st.integers(1, 9)), max_size=12))
+def test_it_makes_no_difference_whether_objects_lie_packed(news: list[tuple[str, int]]) -> None:
+    plain, packed = cache(), cache(packed=True)
+
+    for act, version in news:
+        told = job(version, image=f"app:{version}")
+        assert getattr(packed, act)(told) == getattr(plain, act)(told)
+
+    assert packed.list() == plain.list()
+    assert packed.indexed("image", "app:5") == plain.indexed("image", "app:5")
+    assert packed.keep(set(), "5") == plain.keep(set(), "5")
+    assert (len(packed), packed.get(WEB)) == (len(plain), plain.get(WEB))

@@ -5,7 +5,9 @@ import pytest
 
 from daemon import names
 from daemon.kube.decoding import decoded
+from daemon.kube.packing import Packed
 from daemon.kube.resources import LOCAL_PODS
+from daemon.objects.local_pods import LocalPod
 
 WHOLE = {
     "metadata": {
@@ -88,3 +90,12 @@ def test_of_any_other_pod_only_identity_and_room_are_kept() -> None:
     assert container.resources.requests == {"cpu": "100m"}
     assert (container.image, container.env, container.lifecycle.pre_stop) == ("", (), None)
     assert (pod.metadata.labels, pod.status.container_statuses) == ({}, ())
+
+
+def test_a_pod_comes_out_of_its_packing_as_it_went_in() -> None:
+    pod = decoded(LOCAL_PODS, asking(annotation=names.RESTART_ANNOTATION))
+    packed = Packed(LocalPod)
+
+    packed[pod.metadata.key] = pod
+
+    assert packed[pod.metadata.key] == pod
