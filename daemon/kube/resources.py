@@ -14,6 +14,8 @@ from daemon.objects.local_pods import LocalPod, slim, slim_for_centre
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
+from daemon.objects.revisions import ControllerRevision, PersistentVolumeClaim, of_kruise
+from daemon.objects.workloads import CloneSet
 
 T = TypeVar("T", bound=ApiObject)
 
@@ -67,6 +69,9 @@ _KRUISE = (names.KRUISE_GROUP, names.KRUISE_VERSIONS[0])
 IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
+CLONE_SETS = Resource(CloneSet, *_KRUISE, "clonesets")
+CONTROLLER_REVISIONS = Resource(ControllerRevision, "apps", "v1", "controllerrevisions", kept=of_kruise)
+VOLUME_CLAIMS = Resource(PersistentVolumeClaim, "", "v1", "persistentvolumeclaims")
 NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "pods", kept=pods.slim)
 """Pods as a controller reads them that only wants to know where they are."""

@@ -9,7 +9,12 @@ from tests.testbed.api import Api
 
 GROUP = f"/apis/{names.KRUISE_GROUP}"
 STORED, OTHER = names.KRUISE_VERSIONS
-KINDS = {"imagepulljobs": "ImagePullJob", "imagelistpulljobs": "ImageListPullJob", "nodeimages": "NodeImage"}
+KINDS = {
+    "imagepulljobs": "ImagePullJob",
+    "imagelistpulljobs": "ImageListPullJob",
+    "nodeimages": "NodeImage",
+    "clonesets": "CloneSet",
+}
 NOW = "2026-01-01T00:00:00Z"
 
 _numbers = itertools.count(1)

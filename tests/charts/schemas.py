@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import inspect
 
 Schema = Mapping[str, Any]
+UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 
 
 def differences(type_: inspect.Type, schema: Schema, at: str) -> Iterator[str]:
@@ -13,6 +14,9 @@ def differences(type_: inspect.Type, schema: Schema, at: str) -> Iterator[str]:
     match type_:
         case inspect.StructType():
             yield from _struct(type_, schema, at)
+        case inspect.DictType(value_type=inspect.AnyType()):
+            yield from _is("object", schema, at)
+            yield from _same(UNKNOWN, True, schema.get(UNKNOWN), at)
         case inspect.DictType():
             yield from _is("object", schema, at)
             yield from differences(type_.value_type, schema.get("additionalProperties", {}), f"{at}{{}}")
@@ -58,6 +62,8 @@ def _leaf(type_: inspect.Type, schema: Schema, at: str) -> Iterator[str]:
         case inspect.DateTimeType():
             yield from _is("string", schema, at)
             yield from _same("format", "date-time", schema.get("format"), at)
+        case inspect.BoolType():
+            yield from _is("boolean", schema, at)
         case inspect.StrType():
             yield from _is("string", schema, at)
             yield from _same("enum", None, schema.get("enum"), at)

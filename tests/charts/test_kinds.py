@@ -1,14 +1,17 @@
 """The kinds' definitions, as files: what they say agrees with the structs that read them."""
 
+import copy
+from typing import Any
+
 import pytest
 from msgspec import inspect
 
 from daemon import names
-from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, NODE_IMAGES
+from daemon.kube.resources import CLONE_SETS, IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, NODE_IMAGES
 from tests.charts.rendering import of_kind, render, the
 from tests.charts.schemas import Schema, differences, parts
 
-RESOURCES = {each.kind: each for each in (IMAGE_PULL_JOBS, IMAGE_LIST_PULL_JOBS, NODE_IMAGES)}
+RESOURCES = {each.kind: each for each in (IMAGE_PULL_JOBS, IMAGE_LIST_PULL_JOBS, NODE_IMAGES, CLONE_SETS)}
 
 MEANT = {
     # OpenKruise refuses a tag without these; the structs read what is stored before they were asked for.
@@ -57,9 +60,18 @@ def test_every_field_of_the_struct_is_in_the_schema_and_the_other_way_round(kind
 
 @each_kind
 def test_both_versions_differ_in_name_alone(kind: str) -> None:
-    first, second = definition(kind)["versions"]
+    first, second = copy.deepcopy(definition(kind)["versions"])
+    if kind == CLONE_SETS.kind:  # OpenKruise's versions differ in one default
+        reuse = [scaling(each)["properties"]["disablePVCReuse"].pop("default") for each in (first, second)]
+        assert reuse == [first["name"] == "v1beta1", second["name"] == "v1beta1"]
 
     assert {**first, "name": "", "storage": False} == {**second, "name": "", "storage": False}
+
+
+def scaling(version: Schema) -> dict[str, Any]:
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    found: dict[str, Any] = spec["properties"]["scaleStrategy"]
+    return found
 
 
 @each_kind
@@ -81,7 +93,9 @@ def test_the_definition_is_where_the_client_looks(kind: str) -> None:
 
 @each_kind
 def test_status_is_written_apart(kind: str) -> None:
-    assert all(version["subresources"] == {"status": {}} for version in definition(kind)["versions"])
+    for version in definition(kind)["versions"]:
+        assert version["subresources"]["status"] == {}
+        assert set(version["subresources"]) <= {"status", *({"scale"} if kind == CLONE_SETS.kind else ())}
 
 
 @each_kind
