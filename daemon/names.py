@@ -32,6 +32,17 @@ NEXT_REVISION_READY: Final = f"{PREFIX}NextRevisionReady"
 IN_PLACE_UPDATE_READY: Final = "InPlaceUpdateReady"
 """OpenKruise's readiness gate and condition: False while a pod changes in place."""
 
+KRUISE_POD_READY: Final = "KruisePodReady"
+"""OpenKruise's other readiness gate: True while nobody wants the pod out of traffic."""
+PRE_RECREATE_GRACE: Final = "PreRecreateGrace"
+"""On a ContainerRecreateRequest: since when its pod is out of traffic."""
+RECREATE_POD_LABEL: Final = f"crr.{KRUISE_GROUP}/pod-uid"
+RECREATE_NODE_LABEL: Final = f"crr.{KRUISE_GROUP}/node-name"
+RECREATE_ACTIVE_LABEL: Final = f"crr.{KRUISE_GROUP}/active"
+"""On a ContainerRecreateRequest; the last one is written by OpenKruise's webhook alone."""
+UNREADY_ACQUIRED: Final = f"crr.{KRUISE_GROUP}/unready-acquired"
+"""Finalizer of a request that holds a pod out of traffic; in v1alpha1 an annotation with the time, too."""
+
 TEMPLATE_HASH_LABEL: Final = "controller-revision-hash"
 """On children of an ImageListPullJob: which version of the list made them."""
 

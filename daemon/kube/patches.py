@@ -18,7 +18,7 @@ Operation = Mapping[str, Any]
 
 _IDENTITIES = ("uid", "tag", "name", "type", "key")
 """Fields by which an item of a list is known to be the same one, changed."""
-_TAGS = ("labels", "annotations", "owner_references")
+_TAGS = ("labels", "annotations", "owner_references", "finalizers")
 """What of the metadata an author may change."""
 
 

@@ -14,6 +14,7 @@ from daemon.objects.local_pods import LocalPod, slim, slim_for_centre
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
+from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.objects.revisions import ControllerRevision, PersistentVolumeClaim, of_kruise
 from daemon.objects.workloads import CloneSet
 
@@ -69,6 +70,7 @@ _KRUISE = (names.KRUISE_GROUP, names.KRUISE_VERSIONS[0])
 IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
+RECREATE_REQUESTS = Resource(ContainerRecreateRequest, *_KRUISE, "containerrecreaterequests")
 CLONE_SETS = Resource(CloneSet, *_KRUISE, "clonesets")
 CONTROLLER_REVISIONS = Resource(ControllerRevision, "apps", "v1", "controllerrevisions", kept=of_kruise)
 VOLUME_CLAIMS = Resource(PersistentVolumeClaim, "", "v1", "persistentvolumeclaims")

@@ -14,6 +14,7 @@ KINDS = {
     "imagelistpulljobs": "ImageListPullJob",
     "nodeimages": "NodeImage",
     "clonesets": "CloneSet",
+    "containerrecreaterequests": "ContainerRecreateRequest",
 }
 NOW = "2026-01-01T00:00:00Z"
 

@@ -7,11 +7,20 @@ import pytest
 from msgspec import inspect
 
 from daemon import names
-from daemon.kube.resources import CLONE_SETS, IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, NODE_IMAGES
+from daemon.kube.resources import (
+    CLONE_SETS,
+    IMAGE_LIST_PULL_JOBS,
+    IMAGE_PULL_JOBS,
+    NODE_IMAGES,
+    RECREATE_REQUESTS,
+)
 from tests.charts.rendering import of_kind, render, the
 from tests.charts.schemas import Schema, differences, parts
 
-RESOURCES = {each.kind: each for each in (IMAGE_PULL_JOBS, IMAGE_LIST_PULL_JOBS, NODE_IMAGES, CLONE_SETS)}
+RESOURCES = {
+    each.kind: each
+    for each in (IMAGE_PULL_JOBS, IMAGE_LIST_PULL_JOBS, NODE_IMAGES, CLONE_SETS, RECREATE_REQUESTS)
+}
 
 MEANT = {
     # OpenKruise refuses a tag without these; the structs read what is stored before they were asked for.

@@ -13,6 +13,7 @@ KINDS = (
     Served(*_KRUISE, "imagepulljobs", "ImagePullJob"),
     Served(*_KRUISE, "imagelistpulljobs", "ImageListPullJob"),
     Served(*_KRUISE, "nodeimages", "NodeImage", namespaced=False),
+    Served(*_KRUISE, "containerrecreaterequests", "ContainerRecreateRequest"),
     Served(*_KRUISE, "clonesets", "CloneSet"),
     Served("apps", ("v1",), "controllerrevisions", "ControllerRevision", status=False),
     Served("", ("v1",), "persistentvolumeclaims", "PersistentVolumeClaim", status=False),
