@@ -1,102 +1,328 @@
-"""What fails around and in an installed release, and what must be true after it."""
+"""What fails around and in an installed release, and what must be true after it.
+
+The cluster is the module's own; each test leaves it in order for the next one.
+"""
 
 import asyncio
+import json
 import os
 import random
 import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+
+import pytest
+import pytest_asyncio
 
 from tests.integration.looking import fetched
 from tests.integration.releases import JOBS, ended, job, restarts
-from tests.testbed.cluster_fixtures import InstallAnew
+from tests.testbed.api import Api, RefusedError
+from tests.testbed.cluster_fixtures import installation
+from tests.testbed.faults import hold
+from tests.testbed.faulty import FaultyRegistry
+from tests.testbed.processes import until
 from tests.testbed.product import Installation
 from tests.testbed.pushing import Image, ImageMaker
+from tests.testbed.session import Session
 
 OUTAGE: Final = 60.0
-KILLS: Final = 30
+ROUNDS: Final = 15
+"""In each of them an agent and a controller are killed."""
 TAKEOVER: Final = 20.0
-QUICK_RESTARTS: Final = {"crashLoopBackOff": {"maxContainerRestartPeriod": "1s"}}
+QUICK_RESTARTS: Final = {
+    "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
+    "featureGates": {"KubeletCrashLoopBackOffMax": True},
+}
 """The kubelet's back-off would make thirty kills last an hour."""
-LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/inplaced/leases/inplaced-controller"
+LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/inplaced/leases/inplaced.controller"
+NODE_IMAGES: Final = "/apis/apps.kruise.io/v1beta1/nodeimages"
+FAKETIME: Final = Path("/opt/faketime")
+"""Where the skewed agent finds the library that lies to it about the time."""
 
 
-async def images_of(release: Installation, count: int, size: int) -> list[Image]:
-    """New images in the cluster's registry."""
-    maker = ImageMaker(release.cluster.registry, "faults")
-    return [await maker.make_random(f"app{number}", size + number) for number in range(count)]
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def release(testbed: Session) -> AsyncIterator[Installation]:
+    """The project in a cluster that is broken here."""
+    async with installation(testbed, kubelet_settings=QUICK_RESTARTS) as release:
+        yield release
+
+
+@pytest.fixture
+def api(release: Installation) -> Api:
+    """As an administrator sees the cluster."""
+    return release.cluster.api
+
+
+@pytest.fixture
+def images(release: Installation, prefix: str) -> ImageMaker:
+    """Makes images in the cluster's registry."""
+    return ImageMaker(release.cluster.registry, prefix)
+
+
+async def some(images: ImageMaker, count: int, size: int) -> list[Image]:
+    """New images, each of its own."""
+    return [await images.make_random(f"app{number}", size + number) for number in range(count)]
+
+
+async def ask(api: Api, prefix: str, made: Sequence[Image]) -> None:
+    """One job an image."""
+    await api.apply(*(job(f"{prefix}-{number}", image) for number, image in enumerate(made)))
+
+
+async def all_is_well(release: Installation, prefix: str, made: Sequence[Image]) -> None:
+    """Every job ended with its image on the node, and all pods are ready."""
+    for number in range(len(made)):
+        end = await ended(release.cluster.api, f"{prefix}-{number}")
+        told = {name: end.get(name) for name in ("desired", "succeeded", "failed", "active")}
+        assert told == {"desired": 1, "succeeded": 1, "failed": 0, "active": 0}
+    there = await release.cluster.containerd.ctr("images", "ls", "-q")
+    assert {image.ref for image in made} <= set(there.split())
+    await release.ready()
+
+
+def each_was_fetched_once(release: Installation, made: Sequence[Image]) -> None:
+    """No blob of any of them was asked for twice."""
+    for image in made:
+        blobs = fetched(release.cluster.registry, image.repository)
+        assert len(blobs) == len(set(blobs)) > 0
 
 
 async def pod_of(release: Installation, component: str) -> dict[str, Any]:
-    """One running pod of the agent or the controller, by chance."""
-    path = (
-        f"/api/v1/namespaces/{release.namespace}/pods?labelSelector=app.kubernetes.io/component={component}"
-    )
-    pods = (await release.cluster.api.get(path))["items"]
-    chosen: dict[str, Any] = random.choice(pods)
+    """One pod of the agent or the controller, by chance."""
+    path = f"/api/v1/namespaces/{release.namespace}/pods"
+    pods = await release.cluster.api.get(f"{path}?labelSelector=app.kubernetes.io/component={component}")
+    chosen: dict[str, Any] = random.choice(pods["items"])
     return chosen
 
 
-async def kill(release: Installation, pod: dict[str, Any]) -> None:
+async def kill(release: Installation, pod: Mapping[str, Any]) -> None:
     """End the main process of *pod*, as the kernel does when memory is short."""
-    identifier = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    for line in (await release.cluster.containerd.ctr("tasks", "ls")).splitlines():
-        if line.startswith(identifier):
-            os.kill(int(line.split()[1]), signal.SIGKILL)
+    identifier = container_of(pod)
+    tasks = (await release.cluster.containerd.ctr("tasks", "ls")).splitlines()
+    (pid,) = [int(line.split()[1]) for line in tasks if line.startswith(identifier)]
+    os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_minute_without_the_api_server_loses_and_repeats_nothing(install_anew: InstallAnew) -> None:
-    release = await install_anew()
-    api = release.cluster.api
-    made = await images_of(release, 8, 12_000_000)
-    await api.apply(*(job(f"job-{number}", image) for number, image in enumerate(made)))
+def container_of(pod: Mapping[str, Any]) -> str:
+    """Which container is, or was last, the pod's only one."""
+    return str(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://"))
+
+
+async def kill_and_await(release: Installation, *components: str) -> None:
+    """Kill a pod of each, and return when their successors are ready."""
+    killed = [await pod_of(release, component) for component in components]
+    for pod in killed:
+        await kill(release, pod)
+    for pod in killed:
+        path = f"/api/v1/namespaces/{release.namespace}/pods/{pod['metadata']['name']}"
+
+        async def is_back(path: str = path, dead: str = container_of(pod)) -> bool:
+            now = await release.cluster.api.get(path)
+            return container_of(now) != dead and bool(now["status"]["containerStatuses"][0]["ready"])
+
+        await until(is_back, timeout=60.0, what=f"the successor of {pod['metadata']['name']}", pause=0.1)
+
+
+async def over(api: Api, prefix: str) -> set[int]:
+    """The numbers of the jobs that have ended."""
+    jobs = (await api.get(JOBS))["items"]
+    names = [each["metadata"]["name"] for each in jobs if each.get("status", {}).get("completionTime")]
+    return {int(name.rpartition("-")[2]) for name in names if name.startswith(f"{prefix}-")}
+
+
+async def leader_of(api: Api) -> str:
+    """The pod that leads."""
+    return str((await api.get(LEASE))["spec"].get("holderIdentity", ""))
+
+
+async def test_a_minute_without_the_api_server_loses_and_repeats_nothing(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made, before = await some(images, 8, 12_000_000), await restarts(release)
+    await ask(api, prefix, made)
 
     await release.cluster.control_plane.stop_apiserver()
     await asyncio.sleep(OUTAGE)  # The fault itself, not a wait for something.
     await release.cluster.control_plane.start_apiserver()
 
-    ends = [await ended(api, f"job-{number}") for number in range(len(made))]
-    assert [(end["succeeded"], end["failed"]) for end in ends] == [(1, 0)] * len(made)
-    for image in made:
-        blobs = fetched(release.cluster.registry, image.repository)
-        assert len(blobs) == len(set(blobs)), "pulled once"
-    assert [count for name, count in (await restarts(release)).items() if "agent" in name] == [0]
+    await all_is_well(release, prefix, made)
+    each_was_fetched_once(release, made)
+    assert await restarts(release) == before
 
 
-async def test_a_restart_of_etcd_is_outlived(install_anew: InstallAnew) -> None:
-    release = await install_anew()
-    api = release.cluster.api
-    made = await images_of(release, 8, 4_000_000)
-    await api.apply(*(job(f"job-{number}", image) for number, image in enumerate(made)))
+async def test_a_restart_of_etcd_is_outlived(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made, before = await some(images, 8, 4_000_000), await restarts(release)
+    await ask(api, prefix, made)
 
     await release.cluster.control_plane.restart_etcd()
 
-    ends = [await ended(api, f"job-{number}") for number in range(len(made))]
-    assert [(end["succeeded"], end["failed"]) for end in ends] == [(1, 0)] * len(made)
+    await all_is_well(release, prefix, made)
+    each_was_fetched_once(release, made)
+    assert await restarts(release) == before
 
 
-async def test_a_killed_leader_is_followed_by_the_other_in_time(install_anew: InstallAnew) -> None:
-    release = await install_anew()
-    api = release.cluster.api
-    (image,) = await images_of(release, 1, 100_000)
-    leader = (await api.get(LEASE))["spec"]["holderIdentity"]
+@asynccontextmanager
+async def cut_off_every_second(release: Installation) -> AsyncIterator[list[int]]:
+    """Break all connections of pods to the API server, watches and all, again and again; counts them."""
+    cut: list[int] = []
+
+    async def work() -> None:
+        while True:
+            cut.append(await asyncio.to_thread(release.cluster.addresses.cut_pods_off))
+            await asyncio.sleep(1.0)
+
+    task = asyncio.create_task(work())
+    try:
+        yield cut
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_connections_that_break_every_second_lose_nothing(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made, before = await some(images, 12, 1_000_000), await restarts(release)
+
+    async with cut_off_every_second(release) as cut:
+        for number, image in enumerate(made):
+            await api.request("POST", JOBS, job(f"{prefix}-{number}", image))
+            await asyncio.sleep(0.7)  # So that something is under way whenever they break.
+        await all_is_well(release, prefix, made)
+
+    each_was_fetched_once(release, made)
+    assert sum(cut) >= len(cut) > 5
+    assert await restarts(release) == before
+
+
+async def test_a_killed_leader_is_followed_by_the_other_in_time(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made = await some(images, 1, 100_000)
+    leader = await leader_of(api)
 
     await kill(release, await api.get(f"/api/v1/namespaces/{release.namespace}/pods/{leader}"))
-    await api.apply(job("job", image))
+    killed = time.monotonic()
+    await ask(api, prefix, made)
+    await ended(api, f"{prefix}-0")
 
-    async with asyncio.timeout(TAKEOVER):
-        assert (await ended(api, "job"))["succeeded"] == 1
+    assert time.monotonic() - killed < TAKEOVER
+    await all_is_well(release, prefix, made)
+    each_was_fetched_once(release, made)
 
 
-async def test_jobs_end_right_while_agents_and_controllers_are_killed(install_anew: InstallAnew) -> None:
-    release = await install_anew(kubelet_settings=QUICK_RESTARTS)
-    api = release.cluster.api
-    made = await images_of(release, KILLS, 3_000_000)
+async def test_jobs_end_right_while_agents_and_controllers_are_killed(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made, before = await some(images, 2 * ROUNDS, 3_000_000), await restarts(release)
+    done: dict[int, list[str]] = {}
 
-    for number, image in enumerate(made):
-        await api.request("POST", JOBS, job(f"job-{number}", image))
-        await kill(release, await pod_of(release, "agent" if number % 2 else "controller"))
+    for number in range(ROUNDS):
+        for one in (2 * number, 2 * number + 1):
+            await api.request("POST", JOBS, job(f"{prefix}-{one}", made[one]))
+        await kill_and_await(release, "agent", "controller")
+        for one in await over(api, prefix) - done.keys():
+            done[one] = fetched(release.cluster.registry, made[one].repository)
+
+    await all_is_well(release, prefix, made)
+    assert done
+    assert {one: fetched(release.cluster.registry, made[one].repository) for one in done} == done
+    assert sum((await restarts(release)).values()) - sum(before.values()) == 2 * ROUNDS
+
+
+def skewed(offset: str) -> dict[str, Any]:
+    """Values of a release whose agents live *offset* from the right time."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    lies = {
+        "LD_PRELOAD": str(FAKETIME / library.name),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    return {
+        "agent": {
+            "extraEnv": [{"name": name, "value": value} for name, value in lies.items()],
+            "extraVolumes": [{"name": "faketime", "hostPath": {"path": str(library.parent)}}],
+            "extraVolumeMounts": [{"name": "faketime", "mountPath": str(FAKETIME), "readOnly": True}],
+        }
+    }
+
+
+async def test_a_node_whose_clock_is_wrong_ends_its_jobs_in_the_servers_time(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    made = await some(images, 2, 500_000)
+    policy = {"type": "Always", "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 600}
+    for number, minutes in enumerate((5, -5)):
+        await release.install(skewed(f"{minutes:+}m"))
+        clock = await api.kubectl("exec", "-n", release.namespace, "ds/inplaced-agent", "--", "date", "+%s")
+        assert abs(int(clock) - time.time() - 60 * minutes) < 10
+
+        await api.apply(job(f"{prefix}-{number}", made[number], completionPolicy=policy))
+        await ended(api, f"{prefix}-{number}")
+
+        node_image = await api.get(f"{NODE_IMAGES}/{release.cluster.node}")
+        (tag,) = node_image["status"]["imageStatuses"][made[number].name]["tags"]
+        told = datetime.fromisoformat(tag["completionTime"])
+        assert abs((datetime.now(UTC) - told).total_seconds()) < 30
+
+    await release.install()
+    await all_is_well(release, prefix, made)
+
+
+async def test_a_node_that_is_removed_during_a_pull_drops_it_and_is_served_when_it_is_back(
+    release: Installation, api: Api, prefix: str
+) -> None:
+    cluster = release.cluster
+    registry = FaultyRegistry(cluster.addresses.node)
+    await registry.start()
+    try:
+        image = await ImageMaker(registry, prefix).make_random("app", 4_000_000)
+        held = registry.go_wrong(hold(1_000_000))
+        await api.apply(job(prefix, image, completionPolicy={"type": "Never"}))
+        await asyncio.wait_for(held.held.wait(), 30.0)
+
+        await api.request("DELETE", f"/api/v1/nodes/{cluster.node}")
+        await until(lambda: is_gone(api, f"{NODE_IMAGES}/{cluster.node}"), timeout=10.0, what="no NodeImage")
+        await api.kubectl(
+            "wait", "--for=jsonpath={.status.desired}=0", f"imagepulljob/{prefix}", "--timeout=30s"
+        )
+        registry.recover()
+        await cluster.kubelet.stop()
+        cluster.kubelet.start()
+
+        await api.kubectl(
+            "wait", "--for=jsonpath={.status.succeeded}=1", f"imagepulljob/{prefix}", "--timeout=60s"
+        )
         await release.ready()
+    finally:
+        await registry.stop()
+    assert image.ref in await cluster.containerd.ctr("images", "ls", "-q")
 
-    ends = [await ended(api, f"job-{number}") for number in range(KILLS)]
-    assert [(end["desired"], end["succeeded"], end["failed"]) for end in ends] == [(1, 1, 0)] * KILLS
-    assert sum((await restarts(release)).values()) >= KILLS // 2, "they were killed indeed"
+
+async def is_gone(api: Api, path: str) -> bool:
+    try:
+        await api.get(path)
+    except RefusedError as error:
+        return error.status == 404
+    return False
+
+
+async def test_it_is_changed_and_removed_as_helm_does(
+    release: Installation, api: Api, images: ImageMaker, prefix: str
+) -> None:
+    image = await images.make_random("app", 100_000)
+    await api.apply(job(prefix, image, completionPolicy={"type": "Never"}))
+
+    await release.install({"controller": {"replicas": 1}})
+    await release.uninstall()
+
+    left = json.loads(await api.kubectl("get", "all", "--namespace", release.namespace, "-o", "json"))
+    assert left["items"] == []
+    assert (await api.get(f"{JOBS}/{prefix}"))["spec"]["image"] == image.ref, "kinds outlive the release"

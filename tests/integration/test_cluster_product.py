@@ -1,7 +1,6 @@
 """The project as its users have it: pods of its own chart and image, beside a real kubelet and containerd."""
 
 import asyncio
-import json
 import os
 import re
 import sys
@@ -12,7 +11,6 @@ import pytest
 from tests.integration.releases import JOBS, ended, job, restarts
 from tests.testbed.api import Api, run
 from tests.testbed.cluster import Cluster
-from tests.testbed.cluster_fixtures import InstallAnew
 from tests.testbed.product import Installation
 from tests.testbed.pushing import ImageMaker
 
@@ -152,20 +150,6 @@ async def test_a_killed_agent_goes_on_where_it_was(
     await installed.ready()
 
     assert (status["succeeded"], status["failed"]) == (1, 0)
-
-
-async def test_it_is_changed_and_removed_as_helm_does(install_anew: InstallAnew, prefix: str) -> None:
-    second = await install_anew()
-    api = second.cluster.api
-    image = await ImageMaker(second.cluster.registry, prefix).make_random("app", 100_000)
-    await api.apply(job(prefix, image, completionPolicy={"type": "Never"}))
-
-    await second.install({"controller": {"replicas": 1}})
-    await second.uninstall()
-
-    left = json.loads(await api.kubectl("get", "all", "--namespace", second.namespace, "-o", "json"))
-    assert left["items"] == []
-    assert (await api.get(f"{JOBS}/{prefix}"))["spec"]["image"] == image.ref, "kinds outlive the release"
 
 
 async def _event_of(api: Api, name: str) -> None:

@@ -59,6 +59,14 @@ class Addresses:
         )
         subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
+    def cut_pods_off(self) -> int:
+        """Break every connection that pods have with the API server; the answer is how many those were."""
+        which = ["state", "established", "src", f"{self.kubernetes}:443", "dst", self.pods]
+        cut = subprocess.run(
+            ["ss", "-K", "-H", "-t", "-n", *which], capture_output=True, text=True, check=True
+        )
+        return len(cut.stdout.splitlines())
+
     def take_down(self) -> None:
         """Remove the bridge, if it is there."""
         subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)

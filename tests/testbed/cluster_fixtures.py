@@ -5,6 +5,7 @@ Objects of the shared ones need names of their own, as tests run on the same API
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,12 +32,6 @@ class MakeCluster(Protocol):
     ) -> Awaitable[Cluster]: ...
 
 
-class InstallAnew(Protocol):
-    """Starts a cluster with the project in it that is stopped and removed after the test."""
-
-    def __call__(self, *, kubelet_settings: Mapping[str, Any] | None = None) -> Awaitable[Installation]: ...
-
-
 class MakeControlPlane(Protocol):
     """Starts a control plane that is stopped and removed after the test. Flags are with _ for -."""
 
@@ -44,7 +39,7 @@ class MakeControlPlane(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster", "installed", "install_anew"}
+    ours = {"control_plane", "make_control_plane", "cluster", "make_cluster", "installed"}
     for item in items:
         if ours.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
@@ -111,6 +106,22 @@ async def installed(cluster: Cluster, product_image: Image) -> Installation:
     return release
 
 
+@asynccontextmanager
+async def installation(
+    testbed: Session, *, kubelet_settings: Mapping[str, Any] | None = None
+) -> AsyncIterator[Installation]:
+    """The project in a cluster of one's own."""
+    cluster = Cluster(testbed.new_directory("k"), kubelet_settings=kubelet_settings or {})
+    try:
+        await cluster.start()
+        release = Installation(cluster, await push_product(cluster))
+        await release.install()
+        yield release
+    finally:
+        await cluster.stop()
+        cluster.remove()
+
+
 @pytest_asyncio.fixture
 async def make_cluster(testbed: Session) -> AsyncIterator[MakeCluster]:
     """Starts clusters for this test alone, to be broken."""
@@ -127,19 +138,6 @@ async def make_cluster(testbed: Session) -> AsyncIterator[MakeCluster]:
         for started in made:
             await started.stop()
             started.remove()
-
-
-@pytest.fixture
-def install_anew(make_cluster: MakeCluster) -> InstallAnew:
-    """Installs the project in clusters for this test alone, to be changed, broken and removed."""
-
-    async def install(*, kubelet_settings: Mapping[str, Any] | None = None) -> Installation:
-        cluster = await make_cluster(kubelet_settings=kubelet_settings)
-        release = Installation(cluster, await push_product(cluster))
-        await release.install()
-        return release
-
-    return install
 
 
 @pytest.fixture

@@ -106,7 +106,8 @@ class Registry:
             for line in lines
             if (m := LINE.match(line))
         ]
-        return [access for access in found if access.path.startswith(f"/v2/{repository}")]
+        top = f"/v2/{repository}/" if repository else "/"
+        return [access for access in found if access.path.startswith(top)]
 
     def _write_configuration(self) -> None:
         parts = [

@@ -48,6 +48,7 @@ TEST: Final = (
     Need("chromium-driver", "chromedriver"),
     Need("containernetworking-plugins", "/usr/lib/cni/bridge"),
     Need("mmdebstrap", "mmdebstrap"),
+    Need("faketime", "faketime"),
 )
 NEEDS: Final[Mapping[str, Sequence[Need]]] = {"demo": DEMO, "test": TEST}
 
