@@ -15,7 +15,9 @@ from daemon.kube.events import EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.leases import Pulses
 from daemon.kube.objects import KubeObjects
+from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import (
+    CLUSTER_PODS,
     IMAGE_LIST_PULL_JOBS,
     IMAGE_PULL_JOBS,
     LEASES,
@@ -25,6 +27,7 @@ from daemon.kube.resources import (
     SECRETS,
 )
 from daemon.kube.selections import Selection
+from daemon.launchorder.reconciler import LaunchOrder
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
 from daemon.objects.meta import Key
@@ -56,6 +59,7 @@ class Leading:
         self.node_images = Informer(client, NODE_IMAGES.served_as(version), metrics)
         self._nodes = Informer(client, NODES, metrics)
         self._leases = Informer(client, LEASES, metrics, selection=Selection(namespace=config.namespace))
+        self.pods = Informer(client, CLUSTER_PODS, metrics)
         self._sealed = Informer(client, SECRETS, metrics, selection=Selection(namespace=secrets_namespace))
         self._pulses = Pulses(self._leases, patience=config.silence)
         self._recorder = EventRecorder(
@@ -91,6 +95,7 @@ class Leading:
             ),
             metrics,
         )
+        self._launch_order = LaunchOrder(self.pods, PodReports(client, self.pods), metrics)
         signs = Signs(
             nodes=lambda: [image.metadata.name for image in self.node_images.list()],
             alive=lambda node: self._pulses.alive(self._lease(node)),
@@ -109,6 +114,7 @@ class Leading:
             self._nodes,
             self._leases,
             self._sealed,
+            self.pods,
         )
 
     @property
@@ -139,6 +145,7 @@ class Leading:
         self._pull_jobs.watch()
         self._image_lists.watch()
         self._sealer.watch()
+        self._launch_order.watch()
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -148,6 +155,7 @@ class Leading:
             self._keeper.controller,
             self._sealer.controller,
             self._sealer.sources.controller,
+            self._launch_order.controller,
         )
 
     def _announce(

@@ -43,6 +43,17 @@ RECREATE_ACTIVE_LABEL: Final = f"crr.{KRUISE_GROUP}/active"
 UNREADY_ACQUIRED: Final = f"crr.{KRUISE_GROUP}/unready-acquired"
 """Finalizer of a request that holds a pod out of traffic; in v1alpha1 an annotation with the time, too."""
 
+BARRIER_VARIABLE: Final = "KRUISE_CONTAINER_BARRIER"
+"""Environment variable of a container that starts when its turn in the pod's launch order has come."""
+PRIORITY_VARIABLE: Final = "KRUISE_CONTAINER_PRIORITY"
+"""Environment variable that gives a container its place in the launch order: higher starts first."""
+LAUNCH_GATE_PREFIX: Final = f"{PREFIX}launch-p_"
+"""On a pod, followed by a priority, "true": containers of that priority may start."""
+LAUNCH_ORDER_ANNOTATION: Final = f"{KRUISE_GROUP}/container-launch-priority"
+"""On a pod, "Ordered": containers start one after the other as they are listed."""
+LAUNCH_COMPLETED_ANNOTATION: Final = f"{LAUNCH_ORDER_ANNOTATION}-completed"
+"""On a pod, "true": all its containers may start."""
+
 TEMPLATE_HASH_LABEL: Final = "controller-revision-hash"
 """On children of an ImageListPullJob: which version of the list made them."""
 

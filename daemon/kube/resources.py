@@ -9,8 +9,9 @@ from daemon.engine.objects import ApiObject
 from daemon.objects import pods
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
+from daemon.objects.launch_order import kept_by_centre
 from daemon.objects.leases import Lease
-from daemon.objects.local_pods import LocalPod, slim, slim_for_centre
+from daemon.objects.local_pods import LocalPod, slim
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
@@ -81,7 +82,7 @@ LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim, packed
 """Pods as the agent of their node reads them."""
 WHOLE_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod")
 """Single pods that are read to act on them, whatever else is kept of them."""
-CLUSTER_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim_for_centre)
+CLUSTER_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=kept_by_centre)
 """All pods as the controller reads them."""
 SECRETS = Resource(Secret, "", "v1", "secrets", confidential=True)
 LEASES = Resource(Lease, "coordination.k8s.io", "v1", "leases")

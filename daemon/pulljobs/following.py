@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from daemon.engine.watches import Copy, Watches
 from daemon.objects.images import ImagePullJob
 from daemon.objects.meta import Key, LabelSelector
 from daemon.objects.pods import Pod
 from daemon.pulljobs.pods import followed_by
 from daemon.pulljobs.shares import Followed
-from daemon.pulljobs.watches import Copy, Watches
 
 
 class PodPart(NamedTuple):

@@ -11,6 +11,7 @@ import structlog
 from daemon.engine.clock import Clock
 from daemon.engine.objects import Objects
 from daemon.engine.reconciling import Controller
+from daemon.engine.watches import Copy
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
@@ -22,7 +23,6 @@ from daemon.pulljobs.reporting import Announce, Statuses, say_nothing
 from daemon.pulljobs.shares import SILENT, JobShares
 from daemon.pulljobs.specs import Edits, NodeSpecs, Outcomes
 from daemon.pulljobs.tags import reference_of, with_job, without_job
-from daemon.pulljobs.watches import Copy
 from daemon.pulljobs.wording import listed
 
 _WORKERS = 16
