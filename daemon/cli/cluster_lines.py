@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self, TextIO
 
 from daemon.cli.output import Paint, clean, took
-from daemon.cli.shares import NodeFailure, Tracked, message_of
+from daemon.cli.shares import NodeFailure, Tracked, remark_of
 
 PAUSE: Final = 2.0
 """Seconds between two lines that only count on."""
@@ -43,9 +43,16 @@ def result_line(tracked: Tracked, paint: Paint) -> str:
     if not tracked.ended:
         return f"{paint('pending', 'yellow')} {image}  {counts(tracked)} after {took(tracked.seconds)}"
     if tracked.succeeded:
-        return f"{paint('ok', 'green')}      {image}  on {status.succeeded} nodes in {took(tracked.seconds)}"
-    said = clean(message_of(tracked.job))
-    return f"{paint('failed', 'red')}  {image}  {counts(tracked)} in {took(tracked.seconds)}: {said}"
+        return (
+            f"{paint('ok', 'green')}      {image}  on {_nodes(status.succeeded)} in {took(tracked.seconds)}"
+        )
+    said = clean(remark_of(tracked.job))
+    end = f": {said}" if said else ""
+    return f"{paint('failed', 'red')}  {image}  {counts(tracked)} in {took(tracked.seconds)}{end}"
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"
 
 
 def failure_lines(image: str, failure: NodeFailure, paint: Paint) -> list[str]:

@@ -22,7 +22,6 @@ from daemon.objects.validation import problems_of
 
 _KEPT: Final = 3600
 """Seconds for which a job is kept after its end, when nothing else is said."""
-_GOES_ON: Final = f"the jobs go on in the cluster: 'kubectl {names.PROGRAM} jobs' lists them"
 
 
 class Report(View, frozen=True, kw_only=True):
@@ -99,9 +98,19 @@ def pull(cluster: Cluster, asked: Asked) -> Exit:
         code = Exit.INTERRUPTED
     _print_end(every, asked.form)
     if code is not Exit.DONE:
-        sys.stderr.write(f"{'waited too long' if code is Exit.TIMED_OUT else 'interrupted'}; {_GOES_ON}\n")
+        why = "waited too long" if code is Exit.TIMED_OUT else "interrupted"
+        sys.stderr.write(f"{why}; {_goes_on(every, asked.namespace)}\n")
         return code
     return Exit.DONE if all(item.succeeded for item in every) else Exit.FAILED
+
+
+def _goes_on(every: Sequence[Tracked], namespace: str) -> str:
+    """What is still to be known of jobs that nobody follows any more."""
+    left = [item.job.metadata.name for item in every if not item.ended]
+    asks = (
+        f"kubectl {names.PROGRAM} why -n {namespace} {left[0]}" if left else f"kubectl {names.PROGRAM} jobs"
+    )
+    return f"the jobs go on in the cluster; ask '{asks}' what is left to do"
 
 
 def _follow(cluster: Cluster, every: list[Tracked], asked: Asked, started: float) -> None:

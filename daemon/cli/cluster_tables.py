@@ -72,7 +72,7 @@ def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
 
 def _found(cluster: Cluster, name: str, namespace: str, scene: Scene) -> Iterator[str]:
     kind, _, rest = name.rpartition("/")
-    kind = kind.lower().removesuffix("s")
+    kind = kind.lower().partition(".")[0].removesuffix("s")  # as ``kubectl get -o name`` prints it
     if kind in {"", "imagepulljob", "pj", "job"}:
         for job in cluster.jobs(namespace):
             if job.metadata.name == rest:

@@ -8,6 +8,7 @@ from daemon.debug.views import View
 from daemon.nodeimages.pulling import remedy_for
 from daemon.objects.images import ImagePullJob, ImageTag, ImageTagStatus, NodeImage
 from daemon.objects.meta import condition_of
+from daemon.pulljobs.wording import COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,10 @@ class Tracked:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the image is on every node that was asked for."""
+        """Whether the image is on every node that was asked for, and there is one at least."""
         status = self.job.status
         done = status.completion_time is not None
-        return done and not status.failed and status.succeeded >= status.desired
+        return done and not status.failed and status.succeeded >= status.desired > 0
 
     @property
     def running(self) -> Sequence[Share]:
@@ -183,6 +184,14 @@ def message_of(job: ImagePullJob) -> str:
     """What the job says of itself."""
     ready = condition_of(job.status.conditions, "Ready")
     return job.status.message or (ready.message if ready is not None else "")
+
+
+def remark_of(job: ImagePullJob) -> str:
+    """What the job says beyond how many nodes have the image."""
+    ready = condition_of(job.status.conditions, "Ready")
+    if job.status.completion_time is not None and not job.status.desired and ready is not None:
+        return ready.message
+    return "" if job.status.message == COMPLETED else message_of(job)
 
 
 def silent_for(renewed: datetime | None, now: datetime) -> float | None:

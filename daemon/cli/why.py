@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from daemon.cli.output import age, clean
-from daemon.cli.shares import Share, message_of, shares_by_job, shares_of, silent_for
+from daemon.cli.shares import Share, remark_of, shares_by_job, shares_of, silent_for
 from daemon.names import PROGRAM
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
 from daemon.objects.meta import condition_of
@@ -98,7 +98,7 @@ def _obstacle(job: ImagePullJob, now: datetime) -> str:
 def _counts(job: ImagePullJob) -> str:
     status = job.status
     failed = f", {status.failed} failed" if status.failed else ""
-    said = message_of(job)
+    said = remark_of(job)
     return (
         f"{status.succeeded} of {status.desired} nodes have the image{failed}{f' ({said})' if said else ''}"
     )

@@ -111,6 +111,25 @@ def test_pull_gives_up_waiting_when_told_to_and_the_job_goes_on(
     assert len(stored(fake)) == 1
 
 
+def test_pull_fails_when_no_node_is_meant(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "NoNodes",
+        "message": "the selector matches no node",
+    }
+
+    def end(server: FakeApiServer, made: Mapping[str, Any]) -> None:
+        ended = told(made, desired=0, message="job has completed", conditions=[nobody], **ENDED)
+        server.store("imagepulljobs", ended)
+
+    fake.play = end
+
+    assert run(fake, "pull", IMAGE, "-l", "pool=web") == 1
+    assert "0 of 0 nodes" in (out := capsys.readouterr().out)
+    assert "the selector matches no node" in out
+
+
 def test_pull_ends_when_its_job_is_removed(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     def remove(server: FakeApiServer, made: Mapping[str, Any]) -> None:
         fake.later(1.0, lambda: server.remove("imagepulljobs", made["metadata"]["name"], "shop"))

@@ -127,7 +127,7 @@ async def test_the_plugin_pulls_and_follows(installed: Installation, images: Ima
 
     told = await inplaced(installed.cluster.api, "pull", image.ref)
 
-    assert re.search(rf"^ok +{re.escape(image.ref)} +on 1 nodes in ", told, re.MULTILINE)
+    assert re.search(rf"^ok +{re.escape(image.ref)} +on 1 node in ", told, re.MULTILINE)
 
 
 async def test_the_chart_s_own_test_passes(installed: Installation) -> None:

@@ -91,13 +91,17 @@ def usage(running: Running) -> str:
     return f"""\
 export KUBECONFIG={state()}/kubeconfig PATH={state()}/bin:$PATH
 
-kubectl get nodes
-kubectl get pods --namespace inplaced
-kubectl apply -f {state()}/example.yaml     # an ImagePullJob
-kubectl get imagepulljobs --watch
+kubectl get nodes,pods --all-namespaces
+kubectl apply -f {state()}/example.yaml   # an ImagePullJob
+kubectl wait --for=condition=Ready imagepulljob/web
+kubectl get imagepulljobs,nodeimages -o wide
+kubectl inplaced pull {REGISTRY}/example/web:v2   # another one, with bars
+kubectl inplaced why node/node-1
+kubectl -n inplaced port-forward ds/inplaced-agent 10231   # http://localhost:10231 shows the node live
+helm -n inplaced test inplaced
 
-Images: what is pushed to localhost:{running.registry_port}/NAME:TAG, in plain HTTP, is
-        {REGISTRY}/NAME:TAG there.
+Images: {REGISTRY}/example/busybox:v1 can be run in pods. What is pushed to
+        localhost:{running.registry_port}/NAME:TAG, in plain HTTP, is {REGISTRY}/NAME:TAG there.
 Logs:   {state()}/log and the folders that it names.
 `make cluster-down` ends it all."""
 

@@ -17,13 +17,17 @@ from pathlib import Path
 import yaml
 
 from tests.testbed.cluster import Cluster
+from tests.testbed.images import random_layer
 from tests.testbed.product import Installation, push_product
 from tests.testbed.programs import helm_binary, kubernetes_binaries
-from tests.testbed.pushing import ImageMaker
+from tests.testbed.pushing import Image, ImageMaker
 from tests.testbed.session import TestbedError, current_session
 from tests.testbed.toolchain import say
 
-EXAMPLE_SIZES = (40_000_000, 20_000_000, 4_000_000)
+SHARED = (120_000_000, 60_000_000)
+"""Bytes of the layers that both versions of the example have."""
+PROGRAM = 30_000_000
+"""Bytes of the one that differs."""
 
 
 async def run(folder: Path, port: int, *, bare: bool) -> None:
@@ -66,9 +70,10 @@ async def _furnish(cluster: Cluster, folder: Path, port: int) -> None:
         dataclasses.replace(cluster.api, url=f"https://127.0.0.1:{port}", kubeconfig=path).write_kubeconfig()
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
-    for program in (kubernetes_binaries() / "kubectl", helm_binary()):
+    plugin = Path(sys.executable).with_name("kubectl-inplaced")
+    for program in (kubernetes_binaries() / "kubectl", helm_binary(), plugin):
         (programs / program.name).symlink_to(program)
-    image = await ImageMaker(cluster.registry, "example").make_random("web", *EXAMPLE_SIZES)
+    image = await _examples(ImageMaker(cluster.registry, "example"))
     job = {
         "apiVersion": "apps.kruise.io/v1beta1",
         "kind": "ImagePullJob",
@@ -76,6 +81,17 @@ async def _furnish(cluster: Cluster, folder: Path, port: int) -> None:
         "spec": {"image": image.ref, "completionPolicy": {"type": "Always", "ttlSecondsAfterFinished": 3600}},
     }
     (folder / "example.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
+
+
+async def _examples(maker: ImageMaker) -> Image:
+    """Two versions of an image, the first of which is returned, and one that pods can run."""
+    await maker.make_runnable("busybox")
+    layers = [random_layer(f"example {number}", size) for number, size in enumerate(SHARED)]
+    first, _ = [
+        await maker.make("web", [*layers, random_layer(f"web {tag}", PROGRAM)], tags=[tag])
+        for tag in ("v1", "v2")
+    ]
+    return first
 
 
 def main(arguments: Sequence[str]) -> int:

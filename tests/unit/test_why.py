@@ -61,7 +61,10 @@ def scene(*nodes: NodeImage, silent: float = 0) -> Scene:
         (job(age=40), "nobody has taken it up for 40s; is the controller running?"),
         (job(0, desired=3), "is paused: spec.parallelism is 0"),
         (job(desired=0), "no node matches it"),
-        (job(desired=3, succeeded=3, completion_time=NOW), "is over. 3 of 3 nodes have the image"),
+        (
+            job(desired=3, succeeded=3, completion_time=NOW, message="job has completed"),
+            "is over. 3 of 3 nodes have the image",
+        ),
         (job(desired=3, succeeded=1, failed=1, message="x"), "1 of 3 nodes have the image, 1 failed (x)"),
         (
             job(desired=1, conditions=(Condition(type="Stalled", status="True", reason="R", message="m"),)),
