@@ -1,7 +1,8 @@
 """What the leader does, from taking over to losing the lead: all that it knows is read anew each time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -24,12 +25,14 @@ from daemon.kube.resources import (
     NODE_IMAGES,
     NODES,
     PODS,
+    RECREATE_REQUESTS,
     SECRETS,
 )
 from daemon.kube.selections import Selection
 from daemon.launchorder.reconciler import LaunchOrder
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.pods import Pod
 from daemon.pulljobs.following import PodPart
@@ -38,8 +41,26 @@ from daemon.pulljobs.nodes import NodeKeeper, NodeObjects
 from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
 from daemon.pulljobs.sealing import Sealer, SealObjects
 from daemon.pulljobs.silence import Signs, Silence
+from daemon.recreaterequests import reconciler as recreating
+from daemon.recreaterequests.gates import PodGates
+from daemon.recreaterequests.readiness import PodReadiness
 
 log = structlog.get_logger()
+
+
+OWNER, NODE = "owner", "node"
+"""Under what the pods of the cluster are filed: the UID of the controlling owner, and the node."""
+
+
+def _owner(pod: LocalPod) -> Iterable[str]:
+    return [each.uid for each in pod.metadata.owner_references if each.controller]
+
+
+def _node(pod: LocalPod) -> Iterable[str]:
+    return [pod.spec.node_name] if pod.spec.node_name else []
+
+
+POD_INDEXES = {OWNER: _owner, NODE: _node}
 
 
 class Leading:
@@ -59,7 +80,10 @@ class Leading:
         self.node_images = Informer(client, NODE_IMAGES.served_as(version), metrics)
         self._nodes = Informer(client, NODES, metrics)
         self._leases = Informer(client, LEASES, metrics, selection=Selection(namespace=config.namespace))
-        self.pods = Informer(client, CLUSTER_PODS, metrics)
+        self.pods = Informer(client, CLUSTER_PODS, metrics, indexes=POD_INDEXES)
+        self.recreates = Informer(
+            client, RECREATE_REQUESTS.served_as(version), metrics, indexes=recreating.INDEXES
+        )
         self._sealed = Informer(client, SECRETS, metrics, selection=Selection(namespace=secrets_namespace))
         self._pulses = Pulses(self._leases, patience=config.silence)
         self._recorder = EventRecorder(
@@ -102,7 +126,11 @@ class Leading:
             begun=lambda node: self._leases.get(self._lease(node)) is not None,
             lapse=config.silence,
         )
-        self._silence = Silence(signs, clock, self._pull_jobs.hear, patience=config.silence)
+        self._silence = Silence(signs, clock, self._hear, patience=config.silence)
+        self._recreate_requests = recreating.RecreateRequests(
+            recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
+        )
+        self._pod_gates = PodGates(self.pods, PodReadiness(client, clock), metrics)
 
     @property
     def informers(self) -> Sequence[Informer[Any]]:
@@ -115,6 +143,7 @@ class Leading:
             self._leases,
             self._sealed,
             self.pods,
+            self.recreates,
         )
 
     @property
@@ -146,6 +175,8 @@ class Leading:
         self._image_lists.watch()
         self._sealer.watch()
         self._launch_order.watch()
+        self._recreate_requests.watch()
+        self._pod_gates.watch()
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -156,7 +187,13 @@ class Leading:
             self._sealer.controller,
             self._sealer.sources.controller,
             self._launch_order.controller,
+            self._recreate_requests.controller,
+            self._pod_gates.controller,
         )
+
+    def _hear(self, silent: Mapping[str, datetime]) -> None:
+        self._pull_jobs.hear(silent)
+        self._recreate_requests.hear(silent)
 
     def _announce(
         self, job: ImagePullJob | ImageListPullJob, reason: str, note: str, *, warning: bool

@@ -1,7 +1,7 @@
 """Pod, as the agent of its node reads it: what its containers ask for, and what the kubelet says of them.
 
 A node has hundreds of pods and the agent acts on few: of the others ``slim`` keeps what room on the node is
-counted from, and nothing else.
+counted from and which containers live, and nothing else.
 """
 
 import sys
@@ -240,11 +240,13 @@ class LocalPod(Wire, frozen=True):
 
 _ASKING = frozenset({names.RESTART_ANNOTATION, names.RESOURCES_ANNOTATION, names.NEXT_REVISION_ANNOTATION})
 
+_GATES = frozenset({names.IN_PLACE_UPDATE_READY, names.KRUISE_POD_READY})
+
 
 def is_asking(pod: LocalPod) -> bool:
     """Tell whether something of the pod is for the agent to do."""
     gates = {gate.condition_type for gate in pod.spec.readiness_gates}
-    return names.IN_PLACE_UPDATE_READY in gates or not _ASKING.isdisjoint(pod.metadata.annotations)
+    return not _GATES.isdisjoint(gates) or not _ASKING.isdisjoint(pod.metadata.annotations)
 
 
 def is_managed(pod: LocalPod) -> bool:
@@ -289,11 +291,17 @@ def slim(pod: LocalPod) -> LocalPod:
             node_name=sys.intern(spec.node_name),
             containers=tuple(_room(each) for each in spec.containers),
             init_containers=tuple(_room(each) for each in spec.init_containers),
+            restart_policy=sys.intern(spec.restart_policy),
             priority=spec.priority,
             resources=spec.resources,
             overhead=spec.overhead,
         ),
-        status=LocalPodStatus(phase=sys.intern(status.phase), qos_class=sys.intern(status.qos_class)),
+        status=LocalPodStatus(
+            phase=sys.intern(status.phase),
+            qos_class=sys.intern(status.qos_class),
+            container_statuses=tuple(_life(each) for each in status.container_statuses),
+            init_container_statuses=tuple(_life(each) for each in status.init_container_statuses),
+        ),
     )
 
 
@@ -302,4 +310,19 @@ def _room(container: Container) -> Container:
         name=sys.intern(container.name),
         resources=container.resources,
         restart_policy=sys.intern(container.restart_policy),
+    )
+
+
+def _life(status: ContainerStatus) -> ContainerStatus:
+    """Which container it is, and whether it lives: anybody may ask for it to be started anew."""
+    return ContainerStatus(
+        name=sys.intern(status.name),
+        container_id=status.container_id,
+        ready=status.ready,
+        restart_count=status.restart_count,
+        state=ContainerState(
+            running=status.state.running,
+            waiting=None if status.state.waiting is None else Waiting(reason=status.state.waiting.reason),
+            terminated=status.state.terminated,
+        ),
     )

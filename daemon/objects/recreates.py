@@ -4,7 +4,7 @@ What OpenKruise's webhook writes into the spec and the labels of a request (pod 
 controller writes into its status, for the spec is its author's. Both are read here, by the same functions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -176,20 +176,6 @@ def unready_since(request: ContainerRecreateRequest) -> datetime | None:
         return datetime.fromisoformat(told) if told else None
     except ValueError:
         return None
-
-
-def completed(
-    request: ContainerRecreateRequest, states: Sequence[RecreateState], message: str, now: datetime
-) -> RecreateStatus:
-    """The status of *request* once it has ended; its conditions are the caller's."""
-    return msgspec.structs.replace(
-        request.status,
-        phase=Phase.COMPLETED,
-        completion_time=now,
-        message=message,
-        container_recreate_states=tuple(states),
-        observed_generation=request.metadata.generation,
-    )
 
 
 def _created(request: ContainerRecreateRequest) -> datetime:

@@ -20,6 +20,7 @@ GROUPS = {
     "imagepulljobs": names.KRUISE_GROUP,
     "imagelistpulljobs": names.KRUISE_GROUP,
     "nodeimages": names.KRUISE_GROUP,
+    "containerrecreaterequests": names.KRUISE_GROUP,
     "leases": "coordination.k8s.io",
     "events": "events.k8s.io",
     "clusterrolebindings": "rbac.authorization.k8s.io",
@@ -36,6 +37,9 @@ get secrets default | create secrets central-node-secrets | patch secrets centra
 delete secrets central-node-secrets | watch secrets central-node-secrets
 get leases central | create leases central | patch leases central | watch leases central
 delete leases central
+list containerrecreaterequests | watch containerrecreaterequests | patch containerrecreaterequests default
+patch containerrecreaterequests/status default | delete containerrecreaterequests default
+patch pods/status default
 """
 MAY_NOT = """
 patch imagepulljobs default | update imagepulljobs default | create imagelistpulljobs default
@@ -43,7 +47,7 @@ patch imagelistpulljobs default | patch nodeimages/status | update nodeimages/st
 list secrets | watch secrets | list secrets default | create secrets default | patch secrets default
 delete secrets default | create secrets central | get leases default | patch leases kube-node-lease
 patch nodes | patch nodes/status | create nodes/proxy | get nodes/proxy | delete nodes
-create pods default | patch pods default | delete pods default
+create pods default | patch pods default | delete pods default | create containerrecreaterequests default
 create pods/exec default | create pods/eviction default | get pods/log default
 create serviceaccounts/token central | get configmaps central | patch daemonsets central
 create clusterrolebindings | impersonate users | escalate clusterroles

@@ -62,8 +62,9 @@ def asking(*, annotation: str = "", gate: str = "") -> bytes:
         asking(annotation=names.RESOURCES_ANNOTATION),
         asking(annotation=names.NEXT_REVISION_ANNOTATION),
         asking(gate=names.IN_PLACE_UPDATE_READY),
+        asking(gate=names.KRUISE_POD_READY),
     ],
-    ids=["restart", "resources", "next revision", "readiness gate"],
+    ids=["restart", "resources", "next revision", "gate of updates", "gate of traffic"],
 )
 def test_a_pod_that_asks_for_something_is_kept_with_all_that_is_acted_on(raw: bytes) -> None:
     pod = decoded(LOCAL_PODS, raw)
@@ -81,7 +82,7 @@ def test_a_pod_that_asks_for_something_is_kept_with_all_that_is_acted_on(raw: by
     assert pod.status.pod_ip == "10.0.0.7"
 
 
-def test_of_any_other_pod_only_identity_and_room_are_kept() -> None:
+def test_of_any_other_pod_only_identity_room_and_life_are_kept() -> None:
     pod = decoded(LOCAL_PODS, asking())
 
     container = pod.spec.containers[0]
@@ -89,7 +90,10 @@ def test_of_any_other_pod_only_identity_and_room_are_kept() -> None:
     assert (pod.spec.priority, pod.status.phase, pod.status.qos_class) == (5, "Running", "Burstable")
     assert container.resources.requests == {"cpu": "100m"}
     assert (container.image, container.env, container.lifecycle.pre_stop) == ("", (), None)
-    assert (pod.metadata.labels, pod.status.container_statuses) == ({}, ())
+    assert pod.metadata.labels == {}
+    (status,) = pod.status.container_statuses
+    assert (status.name, status.container_id, status.restart_count) == ("app", "containerd://c1", 2)
+    assert (status.image, status.image_id, status.resources) == ("", "", None)
 
 
 def test_a_pod_comes_out_of_its_packing_as_it_went_in() -> None:
