@@ -1,8 +1,11 @@
-"""JSON patch (RFC 6902) and merge patch (RFC 7386) over plain documents, for the fake API server."""
+"""JSON patch (RFC 6902), merge patch (RFC 7386) and Kubernetes' strategic one, for the fake API server."""
 
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+MERGE_KEYS = {"containers": "name", "initContainers": "name", "conditions": "type", "env": "name"}
+"""By which member the items of a list are known, in the kinds of Kubernetes' own."""
 
 
 class PatchError(Exception):
@@ -20,6 +23,31 @@ def merged(document: Any, patch: Any) -> Any:
         else:
             result[key] = merged(result.get(key), value)
     return result
+
+
+def strategically_merged(document: Any, patch: Any, field: str = "") -> Any:
+    """*document* of a built-in kind after a strategic merge patch: lists of *field* go by their key."""
+    if isinstance(patch, list) and field in MERGE_KEYS:
+        return _items_merged(document or [], patch, MERGE_KEYS[field])
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(document) if isinstance(document, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = strategically_merged(result.get(key), value, key)
+    return result
+
+
+def _items_merged(items: Sequence[Any], patch: Sequence[Any], key: str) -> list[Any]:
+    found = {item[key]: item for item in items}
+    for each in patch:
+        if each.get("$patch") == "delete":
+            found.pop(each[key], None)
+        else:
+            found[each[key]] = strategically_merged(found.get(each[key]), each)
+    return list(found.values())
 
 
 def operated(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:

@@ -18,7 +18,7 @@ KINDS = (
     Served("apps", ("v1",), "controllerrevisions", "ControllerRevision", status=False),
     Served("", ("v1",), "persistentvolumeclaims", "PersistentVolumeClaim", status=False),
     Served("", ("v1",), "nodes", "Node", namespaced=False, status=False),
-    Served("", ("v1",), "pods", "Pod", status=False),
+    Served("", ("v1",), "pods", "Pod", tagged_by_status=True),
     Served("", ("v1",), "secrets", "Secret", status=False),
     Served("coordination.k8s.io", ("v1",), "leases", "Lease", status=False),
     Served("events.k8s.io", ("v1",), "events", "Event", status=False),

@@ -12,7 +12,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.fakes.apifaults import REASONS, Fault, Request, refused
-from tests.fakes.apipatches import PatchError, merged, operated
+from tests.fakes.apipatches import PatchError, merged, operated, strategically_merged
 from tests.fakes.apipaths import KINDS, Target, discovery, reading_verb, target_of
 from tests.fakes.apiselectors import judge_of
 from tests.fakes.apistorage import Change, Document, RefusalError, Served, Storage
@@ -23,6 +23,11 @@ __all__ = ["KINDS", "WRITES", "FakeApiServer"]
 WRITES = frozenset({"create", "patch", "delete"})
 DEADLINE = 10.0
 """Seconds in which what is waited for must happen."""
+_PATCHES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "application/json-patch+json": operated,
+    "application/merge-patch+json": merged,
+    "application/strategic-merge-patch+json": strategically_merged,
+}
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -228,8 +233,8 @@ class FakeApiServer:
     def _patch(self, target: Target, asked: Request) -> Document:
         now = self.storage.read(target.kind, target.key)
         try:
-            json_patch = "json-patch" in asked.headers["Content-Type"]
-            wanted = operated(now, asked.body) if json_patch else merged(now, asked.body)
+            apply = _PATCHES[asked.headers["Content-Type"]]
+            wanted = apply(now, asked.body)
         except PatchError:
             # As kube-apiserver answers: which operation failed is not said.
             message = "the server rejected our request due to an error in our request"

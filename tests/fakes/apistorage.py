@@ -38,6 +38,8 @@ class Served:
     namespaced: bool = True
     status: bool = True
     """Whether it has a status of its own, and with it a generation."""
+    tagged_by_status: bool = False
+    """Whether labels and annotations can be written with the status, as those of pods can."""
     validate: Callable[[Document], str] = lambda _document: ""
     """Returns what is wrong."""
     prune: Callable[[Document], Document] = lambda document: document
@@ -99,6 +101,8 @@ class Storage:
         _check(kind, now, wanted, status=status)
         if status:
             after = {**now, "status": wanted.get("status", {})}
+            if kind.tagged_by_status:
+                after["metadata"] = _tagged(now["metadata"], wanted["metadata"])
         else:
             after = {**wanted, "metadata": _tagged(now["metadata"], wanted["metadata"])}
             if kind.status:
