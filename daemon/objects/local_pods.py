@@ -21,10 +21,18 @@ class FieldRef(Wire, frozen=True):
     api_version: str = ""
 
 
+class KeyRef(Wire, frozen=True):
+    """A key of a ConfigMap, as the source of a variable."""
+
+    key: str = ""
+
+
 class EnvSource(Wire, frozen=True):
-    """Where the value of a variable comes from. Only ``fieldRef`` is read; no other source is acted on."""
+    """Where the value of a variable comes from. Only ``fieldRef`` is resolved."""
 
     field_ref: FieldRef | None = None
+    config_map_key_ref: KeyRef | None = None
+    """Read for OpenKruise's barriers, whose key tells a container's priority."""
 
 
 class EnvFrom(Wire, frozen=True):
@@ -136,10 +144,18 @@ class Readiness(Wire, frozen=True):
     condition_type: str
 
 
+class SecretName(Wire, frozen=True):
+    """A Secret of the pod's namespace."""
+
+    name: str = ""
+
+
 class LocalPodSpec(Wire, frozen=True):
     """What the pod asks for."""
 
     node_name: str = ""
+    image_pull_secrets: tuple[SecretName, ...] = ()
+    """Its ServiceAccount's, too: they are written into the pod when it is made, if it names none."""
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     readiness_gates: tuple[Readiness, ...] = ()
