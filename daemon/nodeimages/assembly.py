@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from daemon.nodeimages.plugins import CredentialPlugins
 
 _MIB = 2**20
+_GATHER = 0.1
+"""Seconds in which ends of pulls are told together, while others go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class NodeHalf:
         self.images = NodeImages(config.node_name, around.metrics)
         self.live = Live(around.clock, interval=config.progress_interval, on_change=on_change)
         self.pins = Pins(around.metrics, self.images.wake)
-        manner = around.manner or Manner(pace=Pace(interval=config.status_interval))
+        manner = around.manner or Manner(pace=Pace(interval=config.status_interval, gather=_GATHER))
         self.reports = Reports(around.node_images, around.metrics, around.clock, manner)
         tools = Tools(
             access=access,

@@ -66,7 +66,8 @@ class Measuring:
         blobs = known or await self._blobs(wanted)
         if blobs is None:
             return Measured(Facts(needed=self._floor))
-        present = await runtime.extras.present([blob.digest for blob in blobs])
+        # The configuration is small, and not there without the image: it is not worth a question.
+        present = await runtime.extras.present([blob.digest for blob in blobs[1:]])
         return Measured(Facts(needed=needed_bytes(blobs[1:], present, self._factor)), blobs, present)
 
     async def _blobs(self, wanted: Wanted) -> tuple[Blob, ...] | None:

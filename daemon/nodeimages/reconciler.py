@@ -127,15 +127,20 @@ class NodeImages:
         assert self._node is not None
         node = self._node
         stored = node.node_images.get(key)
-        self._spec = stored.spec if stored is not None else None
-        wanted = list(wanted_of(stored)) if stored is not None else []
-        self.wanted = {item.ref: item for item in wanted}
+        self._read_spec(stored)
+        wanted = list(self.wanted.values())
         seen = await self._observe(node, wanted, recorded_of(stored) if stored is not None else {})
         made = plan(seen)
         for action in made.actions:
             self._apply(node, action)
         self._publish(node, wanted, made, stored.metadata.generation if stored is not None else 0)
         return self._wake_in(node, made)
+
+    def _read_spec(self, stored: NodeImage | None) -> None:
+        spec = stored.spec if stored is not None else None
+        if stored is None or spec is not self._spec:
+            self.wanted = {item.ref: item for item in wanted_of(stored)} if stored is not None else {}
+        self._spec = spec
 
     async def _observe(
         self, node: Node, wanted: list[Wanted], recorded: dict[str, ImageTagStatus]

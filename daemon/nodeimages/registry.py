@@ -7,6 +7,7 @@ the hosts that the node's configuration names for a registry, and the token serv
 import asyncio
 import ssl
 from collections.abc import Sequence
+from time import monotonic
 
 import aiohttp
 
@@ -35,6 +36,11 @@ __all__ = [
 ]
 
 
+_FRESH = 2.0
+"""Seconds for which a registry's settings are not read again, so that many images of it share connections."""
+_Places = list[tuple[Endpoint, ssl.SSLContext | None]]
+
+
 class RegistryClient:
     """Asks registries in the way of the node's containerd.
 
@@ -44,6 +50,8 @@ class RegistryClient:
     def __init__(self, session: aiohttp.ClientSession, hosts: HostsConfig) -> None:
         self._session = session
         self._hosts = hosts
+        self._read: dict[str, tuple[float, _Places]] = {}
+        """Where registries are reached, and until when (monotonic seconds) that counts as known."""
 
     async def measure(
         self,
@@ -68,7 +76,7 @@ class RegistryClient:
         self, ref: ImageReference, credentials: Sequence[Credential], platform: Platform
     ) -> ImageSize:
         problems: list[RegistryError] = []
-        for endpoint, tls in await asyncio.to_thread(self._places, ref):
+        for endpoint, tls in await self._places(ref):
             visit = Visit(self._session, endpoint, tls, ref)
             try:
                 return await visit.measure(credentials, platform)
@@ -79,12 +87,21 @@ class RegistryClient:
         # Of the most telling ones the last, as the registry itself comes after its mirrors.
         raise max(reversed(problems), key=_telling)
 
-    def _places(self, ref: ImageReference) -> list[tuple[Endpoint, ssl.SSLContext | None]]:
-        """The hosts that may answer. Blocks on small files."""
-        needed = {"pull"} if ref.digest else {"pull", "resolve"}
+    async def _places(self, ref: ImageReference) -> _Places:
+        """The hosts that may answer."""
+        until, places = self._read.get(ref.registry, (0.0, []))
+        if monotonic() >= until:
+            places = await asyncio.to_thread(self._read_places, ref.registry)
+            now = monotonic()
+            self._read = {name: known for name, known in self._read.items() if known[0] > now}
+            self._read[ref.registry] = now + _FRESH, places
+        return [(one, tls) for one, tls in places if ref.digest or "resolve" in one.capabilities]
+
+    def _read_places(self, registry: str) -> _Places:
+        """Blocks on small files."""
         try:
-            endpoints = self._hosts.endpoints(ref.registry)
-            return [(one, one.tls.context()) for one in endpoints if needed <= one.capabilities]
+            endpoints = self._hosts.endpoints(registry)
+            return [(one, one.tls.context()) for one in endpoints if "pull" in one.capabilities]
         except HostsError as error:
             raise UnreachableError(str(error)) from error
 

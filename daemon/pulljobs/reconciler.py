@@ -78,12 +78,13 @@ class PullJobs:
         self._statuses = Statuses(objects.jobs, clock, lambda: self.index.live, around.announce)
         self._clock = clock
         self._default_ttl = default_ttl
+        self._looked_at: dict[Key, ImagePullJob] = {}
 
     def watch(self) -> None:
         """Look at a job when it changes, and at those that a node's change concerns."""
         for image in self._objects.node_images.list():
             self._look_at(self.index.take_node(image, self._clock.now()))
-        self._objects.jobs.subscribe(self.controller.queue.add)
+        self._objects.jobs.subscribe(self._on_job)
         self._objects.node_images.subscribe(self._on_node)
         self._look_at({job.metadata.key for job in self._objects.jobs.list()})
 
@@ -116,6 +117,12 @@ class PullJobs:
         for key in keys:
             self.controller.queue.add(key)
 
+    def _on_job(self, key: Key) -> None:
+        """Look at a job that changed; that it is on the disk by now is no news."""
+        job = self._objects.jobs.get(key)
+        if job is None or job is not self._looked_at.get(key):
+            self.controller.queue.add(key)
+
     def _on_node(self, key: Key) -> None:
         image = self._objects.node_images.get(key)
         if image is None:
@@ -137,7 +144,9 @@ class PullJobs:
         if stored is None:
             self._statuses.forget(key)
             self._unfollow(key)
+            self._looked_at.pop(key, None)
             return None
+        self._looked_at[key] = stored
         job, now = self._statuses.latest(stored), self._clock.now()
         shares = self.index.shares_of(job, now)
         if not self._find_pods(job, shares):

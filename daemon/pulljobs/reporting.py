@@ -59,6 +59,7 @@ def say_nothing(
 class _Untold:
     uid: str
     since: float
+    settled_at: float = 0.0
     status: JobStatus | None = None
     written_at: float = float("-inf")
 
@@ -108,7 +109,9 @@ class Statuses(Generic[J]):
     def _due(self, untold: _Untold) -> float:
         live = self._live()
         settled = untold.since + min(_SETTLE + _SETTLE_MORE * live, _SETTLE_MOST)
-        return max(settled, untold.written_at + max(_BETWEEN, _BETWEEN_MORE * live))
+        # Never earlier than was thought before: that others have ended says that this one soon will, too.
+        untold.settled_at = max(untold.settled_at, settled)
+        return max(untold.settled_at, untold.written_at + max(_BETWEEN, _BETWEEN_MORE * live))
 
     async def _write(self, stored: J, untold: _Untold, status: JobStatus) -> None:
         # Nobody else writes it, and what it is about stands in observedGeneration: no resourceVersion.

@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 _PLAIN: Final = re.compile(r"[A-Za-z/](?:[A-Za-z0-9_./@+()-]|:(?=[A-Za-z0-9/])| (?=[A-Za-z0-9/(]))*")
 """A part of what may stand without quotes: no reader takes it for anything but text, but for these words."""
 _WORDS: Final = frozenset(["null", "true", "false", "yes", "no", "on", "off", "y", "n"])
 _ESCAPES: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
+_DEEP: Final = 3
+"""Levels down from which parts are kept in their final form: of a long object little differs each time."""
 _LONGEST_KEY: Final = 1000
 """Characters with quotes. YAML finds the end of a key without a mark before it within 1024."""
 
@@ -20,26 +24,39 @@ _LONGEST_KEY: Final = 1000
 def emitted(value: Mapping[str, Any]) -> str:
     """The document of *value*: mappings, lists, text, integers, booleans and None at any depth."""
     lines: list[str] = []
-    _put_mapping(lines, value, "", "")
+    _put_mapping(lines, value, "", "", _DEEP)
     lines.append("")
     return "\n".join(lines) if value else "{}\n"
 
 
-def _put_mapping(lines: list[str], value: Mapping[str, Any], first: str, indent: str) -> None:
-    """Add *value*; *first* stands before its first line in place of *indent*."""
+def _put_mapping(lines: list[str], value: Mapping[str, Any], first: str, indent: str, deep: int = 0) -> None:
+    """Add *value*; *first* stands before its first line in place of *indent*.
+
+    What is *deep* levels below is taken from what is kept of earlier texts, with 0 nothing is.
+    """
     start = first
     for key, item in value.items():
         name = _key(key)
         head = f"{start}{name}:" if len(name) <= _LONGEST_KEY else f"{start}? {name}\n{indent}:"
         if isinstance(item, Mapping) and item:
             lines.append(head)
-            _put_mapping(lines, item, f"{indent}  ", f"{indent}  ")
+            if deep == 1:
+                lines.append(_kept(msgspec.json.encode(item), f"{indent}  "))
+            else:
+                _put_mapping(lines, item, f"{indent}  ", f"{indent}  ", max(deep - 1, 0))
         elif isinstance(item, list | tuple) and item:
             lines.append(head)
             _put_list(lines, item, indent)
         else:
             lines.append(f"{head} {_scalar(item)}")
         start = indent
+
+
+@lru_cache(maxsize=128)
+def _kept(encoded: bytes, indent: str) -> str:
+    lines: list[str] = []
+    _put_mapping(lines, msgspec.json.decode(encoded), indent, indent)
+    return "\n".join(lines)
 
 
 def _put_list(lines: list[str], items: Sequence[Any], indent: str) -> None:

@@ -7,12 +7,16 @@ overflowed then does no harm.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
-from asyncinotify import Inotify, Mask, Watch
+from asyncinotify import Event, Inotify, Mask, Watch
 
 QUIET = 0.02
-"""Seconds without a change after which a burst of them is over."""
+"""Seconds without a change after which a burst of them is over, and between two looks at least.
+
+A file that was moved into its place is whole: if none is being written meanwhile, it is looked at at once.
+"""
 LONGEST = 0.5
 """Seconds after which a burst is looked at although it goes on."""
 BLIND = 30.0
@@ -24,12 +28,20 @@ _MASK = (
 )
 
 
+_WRITTEN = Mask.CLOSE_WRITE | Mask.MOVED_FROM | Mask.DELETE
+
+
 class Watching:
     """Follows the directories that *folders* names; it is asked again after each change."""
 
     def __init__(self, folders: Callable[[], frozenset[Path]]) -> None:
         self._folders = folders
         self._changed = asyncio.Event()
+        self._being_written: set[Path | None] = set()
+        """Files that came into being since the last look, and were not closed yet."""
+        self._moved_in = False
+        """Whether the last change moved something into its place."""
+        self._looked_at = -inf
         self.complaint = ""
         """Why changes are seen late, as long as they are."""
 
@@ -48,12 +60,26 @@ class Watching:
                     self._changed.clear()
                     await self._place(inotify)
                     await look()
+                    self._looked_at = asyncio.get_running_loop().time()
                     await self._burst()
 
     async def _listen(self, inotify: Inotify) -> None:
         # A task of its own: a read that is cancelled, as by a timeout, may lose the events it has taken.
-        async for _ in inotify:
+        async for event in inotify:
+            self._note(event)
             self._changed.set()
+
+    def _note(self, event: Event) -> None:
+        if event.mask & Mask.CREATE:
+            self._being_written.add(event.name)
+        elif event.mask & _WRITTEN:
+            self._being_written.discard(event.name)
+        self._moved_in = bool(event.mask & Mask.MOVED_TO)
+
+    def _is_whole(self) -> bool:
+        """Whether what changed can be read right now."""
+        rested = asyncio.get_running_loop().time() - self._looked_at >= QUIET
+        return rested and self._moved_in and not self._being_written
 
     async def _poll(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -69,13 +95,14 @@ class Watching:
         except TimeoutError:
             return
         end = loop.time() + LONGEST
-        while (left := end - loop.time()) > 0:
+        while (left := end - loop.time()) > 0 and not self._is_whole():
             self._changed.clear()
             try:
                 async with asyncio.timeout(min(QUIET, left)):
                     await self._changed.wait()
             except TimeoutError:
-                return
+                break
+        self._being_written.clear()  # what is no file is never closed
 
     async def _place(self, inotify: Inotify) -> None:
         """Watch what is to be watched, until nothing new turns up meanwhile, and nothing else."""

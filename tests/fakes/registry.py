@@ -24,6 +24,8 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     form: Mapping[str, str]
+    connection: object = None
+    """Where it came from: the client's address and port."""
 
     @property
     def authorization(self) -> str:
@@ -57,7 +59,10 @@ class FakeRegistry:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
-        asked = Asked(request.method, request.path, dict(request.query), dict(request.headers), form)
+        connection = request.transport.get_extra_info("peername") if request.transport else None
+        asked = Asked(
+            request.method, request.path, dict(request.query), dict(request.headers), form, connection
+        )
         self.asked.append(asked)
         if answer := self.answers.get(request.path):
             given = answer(asked)

@@ -679,3 +679,15 @@ async def test_of_two_answers_the_one_of_the_registry_itself_counts(
     configure(tmp_path, "r.test", f'server = "http://{registry.host}"\n[host."http://{other.host}"]')
 
     assert registry.host in await refused(NotFoundError, client, parse("r.test/team/app:gone"), USER)
+
+
+async def test_images_of_one_registry_share_its_connection(
+    client: RegistryClient, secure: FakeRegistry, tmp_path: Path
+) -> None:
+    configure(tmp_path, "r.test", f'server = "https://{secure.host}"\nca = "{tmp_path}/tls/ca.pem"')
+
+    for _ in range(3):
+        await measure(client, parse("r.test/team/app:v1"))
+
+    assert len(secure.asked) == 3
+    assert len({asked.connection for asked in secure.asked}) == 1

@@ -137,6 +137,31 @@ async def test_a_burst_is_looked_at_once(folder: Path) -> None:
         assert len(looks.times) == 3
 
 
+async def test_what_was_moved_into_its_place_is_looked_at_at_once(folder: Path) -> None:
+    write(folder / "a.new")
+    async with followed(at(folder)) as looks:
+        await asyncio.sleep(QUIET)  # a look does not follow another one at once
+
+        changed = asyncio.get_running_loop().time()
+        (folder / "a.new").rename(folder / "a.yaml")
+        await looks.another(1)
+
+        assert looks.times[1] - changed < QUIET
+
+
+async def test_no_file_is_looked_at_while_another_one_is_being_written(folder: Path) -> None:
+    write(folder / "a.new")
+    async with followed(at(folder)) as looks:
+        await asyncio.sleep(QUIET)
+
+        changed = asyncio.get_running_loop().time()
+        with (folder / "b.yaml").open("w"):
+            (folder / "a.new").rename(folder / "a.yaml")
+            await looks.another(1)
+
+        assert looks.times[1] - changed >= QUIET
+
+
 async def test_a_burst_without_end_is_looked_at_all_the_same(folder: Path) -> None:
     async with followed(at(folder)) as looks, asyncio.TaskGroup() as group:
 
