@@ -169,6 +169,15 @@ class AgentConfig(Config):
     kubeconfig: Annotated[
         Path | None, Meta(description="How the API server is reached; nothing: with the pod's own account.")
     ] = None
+    restart_debounce: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="Seconds without a further change of a pod's labels and annotations,"
+            " after which its containers are restarted for it.",
+        ),
+    ] = 0.05
     namespace: Annotated[
         str,
         _matching(
@@ -222,6 +231,22 @@ class ControllerConfig:
             description="Seconds that a node keeps an ended job's image pinned, without a TTL.",
         ),
     ] = 300
+    restart_strategy: Annotated[
+        Literal["stop", "image-alias"],
+        Meta(
+            description="How a container is restarted that the kubelet would hold back: stop it and wait"
+            " out the back-off, or give it another reference to its own image."
+        ),
+    ] = "image-alias"
+    restart_debounce: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=60,
+            description="Seconds without a further change of a pod's labels and annotations,"
+            " after which its image gets another reference.",
+        ),
+    ] = 0.05
     silence: Annotated[
         float,
         Meta(

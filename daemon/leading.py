@@ -1,7 +1,7 @@
 """What the leader does, from taking over to losing the lead: all that it knows is read anew each time."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,9 +30,9 @@ from daemon.kube.resources import (
 )
 from daemon.kube.selections import Selection
 from daemon.launchorder.reconciler import LaunchOrder
+from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
-from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.pods import Pod
 from daemon.pulljobs.following import PodPart
@@ -44,23 +44,9 @@ from daemon.pulljobs.silence import Signs, Silence
 from daemon.recreaterequests import reconciler as recreating
 from daemon.recreaterequests.gates import PodGates
 from daemon.recreaterequests.readiness import PodReadiness
+from daemon.restartgrants.reconciler import RestartGrants
 
 log = structlog.get_logger()
-
-
-OWNER, NODE = "owner", "node"
-"""Under what the pods of the cluster are filed: the UID of the controlling owner, and the node."""
-
-
-def _owner(pod: LocalPod) -> Iterable[str]:
-    return [each.uid for each in pod.metadata.owner_references if each.controller]
-
-
-def _node(pod: LocalPod) -> Iterable[str]:
-    return [pod.spec.node_name] if pod.spec.node_name else []
-
-
-POD_INDEXES = {OWNER: _owner, NODE: _node}
 
 
 class Leading:
@@ -120,6 +106,14 @@ class Leading:
             metrics,
         )
         self._launch_order = LaunchOrder(self.pods, PodReports(client, self.pods), metrics)
+        self._restart_grants = RestartGrants(
+            client,
+            self.pods,
+            metrics,
+            clock,
+            strategy=config.restart_strategy,
+            debounce=config.restart_debounce,
+        )
         signs = Signs(
             nodes=lambda: [image.metadata.name for image in self.node_images.list()],
             alive=lambda node: self._pulses.alive(self._lease(node)),
@@ -177,6 +171,7 @@ class Leading:
         self._launch_order.watch()
         self._recreate_requests.watch()
         self._pod_gates.watch()
+        self._restart_grants.watch()
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -189,6 +184,7 @@ class Leading:
             self._launch_order.controller,
             self._recreate_requests.controller,
             self._pod_gates.controller,
+            self._restart_grants.controller,
         )
 
     def _hear(self, silent: Mapping[str, datetime]) -> None:

@@ -36,6 +36,7 @@ class Metrics:
         self._engine()
         self._pulling()
         self._runtime()
+        self._restarting()
         self._api()
 
     def _engine(self) -> None:
@@ -93,6 +94,14 @@ class Metrics:
         self.pulls_running = Gauge("inplaced_pulls_running", "Pulls in progress.", registry=self.registry)
         self.images_pinned = Gauge(
             "inplaced_images_pinned", "Images protected against garbage collection.", registry=self.registry
+        )
+
+    def _restarting(self) -> None:
+        self.unplanned_restarts = Gauge(
+            "inplaced_container_unplanned_restarts",
+            "Restarts of a container that nobody asked for: its restartCount less the planned ones.",
+            ["namespace", "pod", "container"],
+            registry=self.registry,
         )
 
     def _runtime(self) -> None:
@@ -159,6 +168,14 @@ class Metrics:
         )
         for reason in ("failed", "full"):
             self.events_dropped.labels(reason)
+
+    def tell_restarts(self, namespace: str, pod: str, container: str, count: int) -> None:
+        """Show how often a container restarted although nobody asked for it."""
+        self.unplanned_restarts.labels(namespace, pod, container).set(count)
+
+    def forget_restarts(self, namespace: str, pod: str) -> None:
+        """Show nothing of a pod any more."""
+        self.unplanned_restarts.remove_by_labels({"namespace": namespace, "pod": pod})
 
     def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """Count one request to the API server."""

@@ -11,10 +11,11 @@ from daemon.kube.selections import Selection
 from daemon.localpods.surroundings import PodFeature, PodSurroundings
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
+from daemon.restarts.drift import DriftRestarts
 
 MakeFeature = Callable[[PodSurroundings], PodFeature]
 
-FEATURES: Sequence[MakeFeature] = ()
+FEATURES: Sequence[MakeFeature] = (DriftRestarts,)
 """All that the agent does for pods."""
 
 

@@ -31,7 +31,6 @@ MAY = """
 list imagepulljobs | watch imagepulljobs | create imagepulljobs default | delete imagepulljobs default
 patch imagepulljobs/status default | patch imagelistpulljobs/status default | delete imagelistpulljobs default
 list nodeimages | create nodeimages | patch nodeimages | delete nodeimages
-patch pods/status default
 list nodes | watch nodes | list pods | watch pods | create events default | patch events default
 get secrets default | create secrets central-node-secrets | patch secrets central-node-secrets
 delete secrets central-node-secrets | watch secrets central-node-secrets
@@ -39,7 +38,7 @@ get leases central | create leases central | patch leases central | watch leases
 delete leases central
 list containerrecreaterequests | watch containerrecreaterequests | patch containerrecreaterequests default
 patch containerrecreaterequests/status default | delete containerrecreaterequests default
-patch pods/status default
+patch pods default | patch pods/status default
 """
 MAY_NOT = """
 patch imagepulljobs default | update imagepulljobs default | create imagelistpulljobs default
@@ -47,7 +46,8 @@ patch imagelistpulljobs default | patch nodeimages/status | update nodeimages/st
 list secrets | watch secrets | list secrets default | create secrets default | patch secrets default
 delete secrets default | create secrets central | get leases default | patch leases kube-node-lease
 patch nodes | patch nodes/status | create nodes/proxy | get nodes/proxy | delete nodes
-create pods default | patch pods default | delete pods default | create containerrecreaterequests default
+create pods default | update pods default | delete pods default | update pods/status default
+create containerrecreaterequests default
 create pods/exec default | create pods/eviction default | get pods/log default
 create serviceaccounts/token central | get configmaps central | patch daemonsets central
 create clusterrolebindings | impersonate users | escalate clusterroles

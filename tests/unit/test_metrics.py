@@ -21,6 +21,7 @@ COUNTED_THINGS = {
     "inplaced_refused_documents",
     "inplaced_api_requests",
     "inplaced_watch_restarts",
+    "inplaced_container_unplanned_restarts",
     "inplaced_events_dropped",
 }
 """Numbers of things, and yes or no: they have no unit."""

@@ -1,0 +1,92 @@
+"""What one agent knows of a pod's containers between two looks. Lost, all of it is found out anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+from daemon.engine.clock import Clock
+from daemon.objects.local_pods import LocalPod
+from daemon.restarts.plans import Observed, Record, Stopping, Tries, Unreadable
+
+RELIST: Final = 1.2
+"""Seconds within which a kubelet has looked at all containers once more: each second, and some slack."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0
+"""Seconds before a stop that failed is tried again: doubling from the first to the last."""
+
+
+@dataclass(slots=True)
+class PodMemory:
+    """One pod, by its UID."""
+
+    records: dict[str, Record | Unreadable] = field(default_factory=dict)
+    """What a container was made with never changes: it is read once."""
+    stops: dict[str, Stopping] = field(default_factory=dict)
+    tries: dict[str, Tries] = field(default_factory=dict)
+    since: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    """By ID, how often a stop has failed."""
+    updated_at: float = -inf
+    """Monotonic seconds of the last change that the kubelet takes for one: all but the status."""
+    settled_at: float = -inf
+    """Monotonic seconds from when on a stop leads to a successor with the labels and annotations of now."""
+
+    def note_update(self, now: float, debounce: float, *, wanted: bool) -> None:
+        """The pod changed; *wanted*: in labels or annotations that variables come from.
+
+        A kubelet that has just handled one change handles the next one as soon as it has looked at its
+        containers again, and starts a container that stopped meanwhile with what it knew before.
+        """
+        is_busy = now - self.updated_at < RELIST
+        self.updated_at = now
+        if wanted:
+            self.settled_at = now + (max(RELIST, debounce) if is_busy else debounce)
+
+    def observed(self, pod: LocalPod, clock: Clock) -> Observed:
+        """The planner's view."""
+        self._prune(pod)
+        return Observed(
+            pod=pod,
+            now=clock.now(),
+            monotonic=clock.monotonic(),
+            settled_at=self.settled_at,
+            records=self.records,
+            stops=self.stops,
+            tries=self.tries,
+            since=self.since,
+        )
+
+    def note_drift(self, drifting: frozenset[str], now: float) -> None:
+        """Remember since when containers are not in sync."""
+        self.since = {each: self.since.get(each, now) for each in drifting}
+
+    def begin_stop(self, container_id: str, name: str, fingerprint: str) -> None:
+        """A stop is under way."""
+        self.stops[container_id] = Stopping()
+        before = self.tries.get(name, Tries("", 0))
+        again = before.count if before.fingerprint == fingerprint else 0
+        self.tries[name] = Tries(fingerprint, again + 1)
+
+    def end_stop(self, container_id: str) -> None:
+        """The container has stopped."""
+        self.stops[container_id] = Stopping(done=True)
+
+    def fail_stop(self, container_id: str, name: str, why: str, now: float, *, retry: bool) -> float:
+        """The container was not stopped; return the seconds until it is tried again."""
+        count = self.failures[container_id] = self.failures.get(container_id, 0) + 1
+        pause = min(_FIRST_PAUSE * 2.0 ** (count - 1), _LAST_PAUSE) if retry else inf
+        self.stops[container_id] = Stopping(failure=why, retry_at=now + pause)
+        self.tries.pop(name, None)  # It was not restarted.
+        return pause
+
+    def _prune(self, pod: LocalPod) -> None:
+        statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+        known = {each.container_id for each in statuses}
+        for kept in (self.records, self.stops, self.failures):
+            _keep(kept, known)
+
+
+def _keep(kept: dict[str, object] | Mapping[str, object], known: set[str]) -> None:
+    assert isinstance(kept, dict)
+    for gone in kept.keys() - known:
+        del kept[gone]

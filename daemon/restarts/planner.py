@@ -1,0 +1,168 @@
+"""Decides what is to be done for the containers of one pod. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from daemon import names
+from daemon.localpods.conditions import condition_of, news
+from daemon.objects.container_env import metadata_values, restartable
+from daemon.objects.container_hashes import environment_hash, fingerprint
+from daemon.objects.local_pods import LocalPod, is_managed
+from daemon.objects.planned_restarts import counted
+from daemon.objects.running_containers import (
+    ContainerHashes,
+    ContainerMeta,
+    RunningContainer,
+    running_containers,
+    written,
+    written_for_kruise,
+)
+from daemon.restarts.judging import Judge
+from daemon.restarts.plans import Finding, Look, Observed, Plan, Report, Stage, Stop
+from daemon.restarts.wording import TRANSITIONAL, condition, reason_of_stop
+
+SLOW: Final = 3.0
+"""Seconds that a restart may take before its steps are told: a usual one is told when it is done."""
+_OFF: Final = frozenset({Stage.ABSENT, Stage.UNREAD, Stage.IN_SYNC})
+"""Stages of containers that have not drifted, as far as is known."""
+
+
+def concerns(pod: LocalPod) -> bool:
+    """Tell whether anything is said or done about the containers of *pod*."""
+    gates = {gate.condition_type for gate in pod.spec.readiness_gates}
+    return names.IN_PLACE_UPDATE_READY in gates or names.RESTART_ANNOTATION in pod.metadata.annotations
+
+
+def plan(seen: Observed) -> Plan:
+    """What is to be done now. The deletion of the pod ends everything."""
+    if seen.pod.metadata.deletion_timestamp is not None or not concerns(seen.pod):
+        return Plan()
+    judge = Judge.of(seen)
+    found = [judge.find(container) for container in restartable(seen.pod)]
+    looks = tuple(Look(each.container, each.container_id) for each in found if each.stage is Stage.UNREAD)
+    if looks:  # They end by planning anew, with all of it known.
+        return Plan(looks)
+    due = [each for each in found if each.stage is Stage.DUE]
+    fresh = [each for each in due if judge.asker != "owner" and _counts(seen.pod, each)]
+    drifting = [each for each in found if each.stage not in _OFF]
+    untold = _untold(seen, found) if not fresh else 0.0
+    return Plan(
+        report=_report(seen, judge, found, {each.name: each.container_id for each in fresh}, untold),
+        stops=tuple(_stop(seen.pod, each) for each in due),
+        again_in=min([each.again_in for each in found] + ([untold] if untold > 0 else [])),
+        drifting=frozenset(each.container_id for each in drifting),
+    )
+
+
+def _counts(pod: LocalPod, finding: Finding) -> bool:
+    """Whether its stop is not counted yet: without a grant that names it, that comes before the stop."""
+    return bool(counted(pod, {finding.name: finding.container_id}))
+
+
+def _stop(pod: LocalPod, finding: Finding) -> Stop:
+    return Stop(
+        finding.name,
+        finding.container_id,
+        reason_of_stop(finding),
+        fingerprint(metadata_values(pod, finding.container)),
+    )
+
+
+def _untold(seen: Observed, found: Sequence[Finding]) -> float:
+    """Seconds for which a step of a restart is not told yet; 0 when all is told as it is."""
+    moving = [each for each in found if each.stage in TRANSITIONAL]
+    told = condition_of(seen.pod, names.CONTAINERS_IN_SYNC)
+    if not moving or (told is not None and told.status == "False"):
+        return 0.0
+    begun = min(seen.since.get(each.container_id, seen.monotonic) for each in moving)
+    settled = [each for each in found if each.stage in {Stage.FAILED, Stage.BACK_OFF}]
+    return 0.0 if settled else max(0.0, begun + SLOW - seen.monotonic)
+
+
+def _report(
+    seen: Observed, judge: Judge, found: Sequence[Finding], fresh: Mapping[str, str], untold: float
+) -> Report | None:
+    """What of it is news to whoever reads the pod."""
+    pod = seen.pod
+    before = running_containers(pod)
+    running = {**before, **_running(found)}
+    stopped = {**_replaced(judge, before, running), **fresh}
+    annotations = {
+        key: text
+        for key, text in (*_grant(pod, judge, found), *_told(pod, found, running))
+        if pod.metadata.annotations.get(key) != text
+    }
+    wanted = None if untold > 0 else condition(pod, found)
+    told = news(pod, [wanted], seen.now) if wanted is not None else []
+    if not (told or annotations or stopped):
+        return None
+    return Report(told[0] if told else None, annotations, stopped)
+
+
+def _running(found: Sequence[Finding]) -> Mapping[str, RunningContainer]:
+    """What the containers run with that were read."""
+    return {
+        each.name: RunningContainer(
+            id=each.container_id, image=each.record.image_hash, metadata=each.record.fingerprint
+        )
+        for each in found
+        if each.record is not None
+    }
+
+
+def _replaced(
+    judge: Judge, before: Mapping[str, RunningContainer], now: Mapping[str, RunningContainer]
+) -> Mapping[str, str]:
+    """The predecessors whose end was asked for: by a grant, or by another image."""
+    return {
+        name: old.id
+        for name, old in before.items()
+        if (new := now[name]).id != old.id
+        and (judge.grants.get(name) == old.id or (old.image and old.image != new.image))
+    }
+
+
+def _grant(pod: LocalPod, judge: Judge, found: Sequence[Finding]) -> list[tuple[str, str | None]]:
+    """Give the grant back once all that it names is replaced, or needs no restart any more."""
+    if names.GRANT_ANNOTATION not in pod.metadata.annotations:
+        return []
+    open_ = [
+        each
+        for each in found
+        if judge.grants.get(each.name) == each.container_id and each.stage is not Stage.IN_SYNC
+    ]
+    return [] if open_ else [(names.GRANT_ANNOTATION, None)]
+
+
+def _told(
+    pod: LocalPod, found: Sequence[Finding], running: Mapping[str, RunningContainer]
+) -> list[tuple[str, str | None]]:
+    if not running:
+        return []
+    told: list[tuple[str, str | None]] = [(names.RUNNING_ANNOTATION, written(running))]
+    if is_managed(pod) and (metas := _metas(pod, found)):
+        told.append((names.KRUISE_META_ANNOTATION, written_for_kruise(metas)))
+    return told
+
+
+def _metas(pod: LocalPod, found: Sequence[Finding]) -> list[ContainerMeta]:
+    """For OpenKruise's manager, in the order of the statuses; nothing while one is not known."""
+    by_name = {each.name: each for each in found}
+    ordered = [by_name[status.name] for status in pod.status.container_statuses if status.name in by_name]
+    if any(each.record is None for each in ordered):
+        return []
+    return [_meta(each) for each in ordered]
+
+
+def _meta(finding: Finding) -> ContainerMeta:
+    assert finding.record is not None
+    assert finding.status is not None
+    return ContainerMeta(
+        name=finding.name,
+        container_id=finding.container_id,
+        restart_count=finding.status.restart_count,
+        hashes=ContainerHashes(
+            plain_hash=finding.record.image_hash,
+            extracted_env_from_metadata_hash=environment_hash(finding.record.metadata),
+        ),
+    )

@@ -1,0 +1,175 @@
+"""What is known of one pod's containers, and what is to be done: frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from math import inf
+from typing import Final
+
+from daemon.objects.container_env import Expected
+from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, LocalPodCondition
+
+MOST_TRIES: Final = 3
+"""Restarts for the same labels and annotations, after which something else must be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One container, as the runtime made it. Values may be confidential: they are not shown."""
+
+    is_running: bool
+    image_hash: int
+    """The kubelet's, of name and image; 0 when the container is not the kubelet's."""
+    image: str
+    """As the pod asked for it when the container was made; empty where the runtime does not say."""
+    env: Mapping[str, str] = field(repr=False)
+    """Of those variables that matter."""
+    metadata: Mapping[str, str] = field(repr=False)
+    """Of those that come from labels and annotations."""
+    command: tuple[str, ...] | None = field(default=None, repr=False)
+    args: tuple[str, ...] | None = field(default=None, repr=False)
+    """As the kubelet sent them; None where the runtime keeps only what became of them."""
+    process: tuple[str, ...] = field(default=(), repr=False)
+    """What was started: command, or the image's entrypoint, and arguments."""
+    fingerprint: str = ""
+
+    def runs(self, expected: Expected) -> bool:
+        """Tell whether it was started with that command and those arguments."""
+        if self.command is not None and self.args is not None:
+            return (self.command, self.args) == (expected.command, expected.args)
+        if expected.command:
+            return self.process == expected.command + expected.args
+        # The image's own entrypoint stands before the arguments.
+        return not expected.args or self.process[-len(expected.args) :] == expected.args
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why nothing is known of a container."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """One stop that was begun by this process."""
+
+    done: bool = False
+    failure: str = ""
+    """Why it failed; empty when it did not (yet)."""
+    retry_at: float = inf
+    """Monotonic seconds from when on it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a container was restarted for the same wanted values."""
+
+    fingerprint: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One pod at one moment. Containers are known by ID, as the pod's status names them."""
+
+    pod: LocalPod
+    now: datetime
+    monotonic: float
+    settled_at: float = -inf
+    """Monotonic seconds from when on labels and annotations count as settled."""
+    records: Mapping[str, Record | Unreadable] = field(default_factory=dict)
+    stops: Mapping[str, Stopping] = field(default_factory=dict)
+    tries: Mapping[str, Tries] = field(default_factory=dict)
+    """By name of the container."""
+    since: Mapping[str, float] = field(default_factory=dict)
+    """Monotonic seconds since when a container is not in sync."""
+
+
+class Stage(StrEnum):
+    """How far one container is on its way to what the pod asks for."""
+
+    ABSENT = "absent"
+    """It does not run, and not because of us."""
+    UNREAD = "unread"
+    IN_SYNC = "in sync"
+    DRIFTED = "drifted"
+    """Nobody wants it restarted for that."""
+    SETTLING = "settling"
+    WAITING = "waiting"
+    """The controller decides when."""
+    KUBELET = "kubelet"
+    """Its image changed as well: the kubelet restarts it by itself."""
+    DUE = "due"
+    STOPPING = "stopping"
+    PRE_STOP = "pre-stop"
+    STOPPED = "stopped"
+    """The kubelet starts its successor."""
+    BACK_OFF = "back-off"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One container, judged."""
+
+    container: Container
+    status: ContainerStatus | None
+    stage: Stage
+    detail: str = ""
+    """For people: variables that differ, what is waited for, what failed. Never a value."""
+    record: Record | None = None
+    again_in: float = inf
+    """Seconds after which it is to be judged again though nothing happens."""
+
+    @property
+    def name(self) -> str:
+        """Of the container."""
+        return self.container.name
+
+    @property
+    def container_id(self) -> str:
+        """As the pod's status has it; empty before the first."""
+        return self.status.container_id if self.status is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read what this container runs with."""
+
+    container: Container
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop exactly this container, so that the kubelet starts its successor."""
+
+    name: str
+    container_id: str
+    reason: str
+    fingerprint: str
+    """What it is stopped for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is to be told on the pod, in one write."""
+
+    condition: LocalPodCondition | None = None
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    """Containers whose stop counts as planned: ID by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done: looks first, then the report, and stops only when that is written."""
+
+    looks: tuple[Look, ...] = ()
+    report: Report | None = None
+    stops: tuple[Stop, ...] = ()
+    again_in: float = inf
+    drifting: frozenset[str] = frozenset()
+    """IDs of containers that are not what the pod asks for."""

@@ -1,0 +1,415 @@
+"""What is done for a pod's containers that differ from its labels and annotations."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemon import names
+from daemon.objects.container_hashes import environment_hash
+from daemon.objects.local_pods import (
+    Container,
+    EnvFrom,
+    Lifecycle,
+    LifecycleHandler,
+    LocalPod,
+    Readiness,
+    SleepAction,
+)
+from daemon.objects.planned_restarts import counted
+from daemon.restarts.planner import SLOW, plan
+from daemon.restarts.plans import MOST_TRIES, Observed, Plan, Record, Stopping, Tries, Unreadable
+from tests.unit.restarting_pods import (
+    COLOUR,
+    IMAGE,
+    NOW,
+    UPDATING,
+    grant,
+    id_of,
+    record,
+    running,
+    told,
+    waiting,
+    web,
+)
+
+
+def observed(
+    pod: LocalPod, records: Mapping[str, Record | Unreadable] | None = None, **fields: Any
+) -> Observed:
+    return Observed(
+        pod=pod,
+        now=NOW,
+        **{"monotonic": 100.0, "records": {id_of(1): record()} if records is None else records, **fields},
+    )
+
+
+def stopped(made: Plan) -> list[str]:
+    return [each.container_id for each in made.stops]
+
+
+def said(made: Plan) -> tuple[str, str] | None:
+    """Status and reason of the condition that is written."""
+    condition = made.report.condition if made.report is not None else None
+    return (condition.status, condition.reason) if condition is not None else None
+
+
+def message(made: Plan) -> str:
+    assert made.report is not None
+    assert made.report.condition is not None
+    return made.report.condition.message
+
+
+def drifted(**fields: Any) -> LocalPod:
+    """It runs with red and should run with blue."""
+    return web(colour="blue", annotations=told(), **fields)
+
+
+def test_what_a_container_runs_with_is_read_first() -> None:
+    made = plan(observed(web(), records={}))
+
+    assert [(each.container.name, each.container_id) for each in made.looks] == [("app", id_of(1))]
+    assert (made.report, made.stops) == (None, ())
+
+
+def test_a_pod_in_sync_is_told_once() -> None:
+    first = plan(observed(web()))
+
+    assert said(first) == ("True", "InSync")
+    assert first.report is not None
+    assert first.report.condition is not None
+    assert first.report.annotations == told()
+    again = web(annotations=told(), conditions=(first.report.condition,))
+    assert plan(observed(again)) == Plan()
+
+
+def test_a_bare_pod_is_restarted_by_its_agent_alone_and_counted_before() -> None:
+    made = plan(observed(drifted()))
+
+    assert stopped(made) == [id_of(1)]
+    assert said(made) == ("False", "Restarting")
+    assert made.report is not None
+    assert made.report.stopped == {"app": id_of(1)}
+
+
+def test_a_stop_that_is_counted_already_needs_no_further_write_before_it() -> None:
+    """The agent died between the two."""
+    pod = drifted()
+    made = plan(observed(web(colour="blue", annotations={**told(), **counted(pod, {"app": id_of(1)})})))
+
+    assert stopped(made) == [id_of(1)]
+    assert made.report is None or not made.report.stopped
+
+
+def test_a_pod_with_an_owner_waits_for_the_controller() -> None:
+    made = plan(observed(drifted(owned=True), since={id_of(1): 99.9}))
+
+    assert (stopped(made), made.report) == ([], None)
+    assert made.again_in == pytest.approx(SLOW - 0.1)
+
+
+def test_who_waits_long_says_for_what() -> None:
+    made = plan(observed(drifted(owned=True), since={id_of(1): 100.0 - SLOW}))
+
+    assert said(made) == ("False", "Waiting")
+    assert "ReplicaSet web-1" in message(made)
+    assert "COLOUR" in message(made)
+
+
+def test_a_grant_is_all_that_is_written_before_the_stop() -> None:
+    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+
+    made = plan(observed(pod))
+
+    assert stopped(made) == [id_of(1)]
+    assert made.report is None
+
+
+def test_a_grant_for_a_predecessor_stops_nothing() -> None:
+    pod = web(running(2), colour="blue", owned=True, annotations={**told(2), **grant(1)})
+
+    assert stopped(plan(observed(pod, {id_of(2): record()}))) == []
+
+
+def test_the_end_of_a_granted_restart_is_one_write() -> None:
+    pod = web(running(2, restarts=1), colour="blue", owned=True, annotations={**told(1), **grant(1)})
+
+    made = plan(observed(pod, {id_of(2): record("blue")}))
+
+    assert made.report is not None
+    assert made.report.stopped == {"app": id_of(1)}
+    assert made.report.annotations == {**told(2, "blue"), names.GRANT_ANNOTATION: None}
+    assert said(made) == ("True", "InSync")
+
+
+def test_a_value_that_is_taken_back_stops_nothing_and_gives_the_grant_back() -> None:
+    pod = web(owned=True, annotations={**told(), **grant()})
+
+    made = plan(observed(pod))
+
+    assert stopped(made) == []
+    assert made.report is not None
+    assert made.report.annotations == {names.GRANT_ANNOTATION: None}
+    assert made.report.stopped == {}
+
+
+def test_a_successor_that_lacks_a_newer_change_asks_again() -> None:
+    pod = web(running(2), colour="green", owned=True, annotations={**told(1), **grant(1)})
+
+    made = plan(observed(pod, {id_of(2): record("blue")}))
+
+    assert stopped(made) == []
+    assert made.report is not None
+    assert made.report.annotations[names.GRANT_ANNOTATION] is None
+    assert made.report.stopped == {"app": id_of(1)}
+
+
+def test_nothing_is_stopped_before_the_change_has_settled() -> None:
+    made = plan(observed(drifted(), settled_at=100.05))
+
+    assert (stopped(made), made.report) == ([], None)
+    assert made.again_in == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("stop", [Stopping(), Stopping(done=True)])
+def test_a_container_is_not_stopped_twice(stop: Stopping) -> None:
+    made = plan(observed(drifted(), stops={id_of(1): stop}, since={id_of(1): 99.0}))
+
+    assert (stopped(made), made.report) == ([], None)
+
+
+def test_what_the_runtime_says_has_ended_is_not_stopped() -> None:
+    """The pod's status lags behind."""
+    assert stopped(plan(observed(drifted(), {id_of(1): record(is_running=False)}))) == []
+
+
+def test_the_kubelet_restarts_a_container_whose_image_changed_too() -> None:
+    asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
+    pod = web(colour="blue", annotations=told(), container=asked)
+
+    made = plan(observed(pod))
+
+    assert stopped(made) == []
+    assert made.again_in <= 30.0
+
+
+def test_a_kubelet_that_does_not_restart_it_is_not_waited_for_forever() -> None:
+    asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
+    pod = web(colour="blue", annotations=told(), container=asked)
+
+    assert stopped(plan(observed(pod, since={id_of(1): 69.0}))) == [id_of(1)]
+
+
+def test_the_kubelets_own_restart_for_another_image_counts_as_planned() -> None:
+    asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
+    pod = web(running(2), annotations=told(1), container=asked)
+
+    made = plan(observed(pod, {id_of(2): record(image="registry.test/app:v2")}))
+
+    assert made.report is not None
+    assert made.report.stopped == {"app": id_of(1)}
+
+
+def test_a_crash_does_not_count_as_planned() -> None:
+    made = plan(observed(web(running(2), annotations=told(1)), {id_of(2): record()}))
+
+    assert made.report is not None
+    assert made.report.stopped == {}
+
+
+def test_an_update_in_place_restarts_without_asking_whoever_owns_the_pod() -> None:
+    pod = gated(drifted(owned=True, opted_in=False, conditions=(UPDATING,)))
+
+    assert stopped(plan(observed(pod))) == [id_of(1)]
+
+
+def test_nobody_else_is_restarted_but_told_that_it_drifted() -> None:
+    made = plan(observed(gated(drifted(opted_in=False))))
+
+    assert stopped(made) == []
+    assert said(made) == ("False", "Drifted")
+    assert names.RESTART_ANNOTATION in message(made)
+
+
+@pytest.mark.parametrize("text", ["false", "yes", "", "TRUE", "\x00" * 10])
+def test_only_true_opts_in(text: str) -> None:
+    pod = drifted(opted_in=False)
+    pod = web(colour="blue", opted_in=False, annotations={**told(), names.RESTART_ANNOTATION: text})
+
+    assert stopped(plan(observed(pod))) == []
+
+
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+def test_a_container_that_might_not_come_back_is_not_stopped(policy: str) -> None:
+    pod = drifted()
+    pod = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, restart_policy=policy))
+
+    made = plan(observed(pod))
+
+    assert stopped(made) == []
+    assert said(made) == ("False", "Failed")
+    assert policy in message(made)
+
+
+@pytest.mark.parametrize("colour", ["x" * 100 * 1024, "\x00\x01\x02", "a\x00b", "ü" * 40 * 1024])
+def test_a_value_with_which_nothing_could_start_is_refused(colour: str) -> None:
+    made = plan(observed(web(colour=colour, annotations=told())))
+
+    assert stopped(made) == []
+    assert said(made) == ("False", "Failed")
+    assert len(message(made)) < 200
+
+
+@pytest.mark.parametrize("colour", ["x" * 32 * 1024, "$(HOME)", "{{ .Env }}`id`", "a=b\nc", " ", "ü"])
+def test_any_other_value_is_only_text(colour: str) -> None:
+    made = plan(observed(web(colour=colour, annotations=told())))
+
+    assert stopped(made) == [id_of(1)]
+    assert colour not in message(made) or colour == " "
+
+
+def test_a_container_that_stays_different_is_not_restarted_for_ever() -> None:
+    first = plan(observed(drifted()))
+    tries = Tries(first.stops[0].fingerprint, MOST_TRIES)
+
+    made = plan(observed(drifted(), tries={"app": tries}))
+
+    assert stopped(made) == []
+    assert said(made) == ("False", "Failed")
+    assert stopped(plan(observed(web(colour="green", annotations=told()), tries={"app": tries}))) == [
+        id_of(1)
+    ]
+
+
+def test_a_stop_that_failed_is_told_and_tried_again_later() -> None:
+    failed = Stopping(failure="StopContainer: UNAVAILABLE", retry_at=102.0)
+
+    made = plan(observed(drifted(), stops={id_of(1): failed}))
+
+    assert (stopped(made), said(made), made.again_in) == ([], ("False", "Failed"), 2.0)
+    assert stopped(plan(observed(drifted(), stops={id_of(1): failed}, monotonic=102.0))) == [id_of(1)]
+
+
+def test_a_long_pre_stop_is_told() -> None:
+    hooked = Container(
+        name="app",
+        image=IMAGE,
+        env=(COLOUR,),
+        lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=9))),
+    )
+    pod = web(colour="blue", annotations=told(), container=hooked)
+
+    made = plan(observed(pod, stops={id_of(1): Stopping()}, since={id_of(1): 90.0}))
+
+    assert said(made) == ("False", "PreStop")
+
+
+@pytest.mark.parametrize(
+    ("said_by_kubelet", "seconds"),
+    [
+        ("back-off 10s restarting failed container=app pod=web-1_shop(uid)", 10),
+        ("back-off 1m20s restarting failed container=app", 80),
+        ("back-off 5m0s restarting failed container=app", 300),
+    ],
+)
+def test_a_back_off_is_told_with_its_end(said_by_kubelet: str, seconds: int) -> None:
+    status = waiting(1, reason="CrashLoopBackOff", message=said_by_kubelet)
+    pod = web(status, colour="blue", owned=True, annotations={**told(), **grant()})
+
+    made = plan(observed(pod))
+
+    assert said(made) == ("False", "BackOff")
+    assert f"{NOW + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}" in message(made)
+
+
+def test_a_crash_loop_of_its_own_is_none_of_ours() -> None:
+    status = waiting(1, reason="CrashLoopBackOff", message="back-off 10s restarting failed container")
+
+    assert plan(observed(web(status, annotations=told()))).report is None
+
+
+def test_what_is_not_compared_is_told() -> None:
+    asked = Container(name="app", image=IMAGE, env=(COLOUR,), env_from=(EnvFrom(),))
+
+    assert "not compared" in message(plan(observed(web(container=asked))))
+
+
+def test_a_runtime_without_records_is_told() -> None:
+    made = plan(observed(web(), {id_of(1): Unreadable("the runtime keeps no record")}))
+
+    assert said(made) == ("False", "Failed")
+
+
+def test_the_deletion_of_the_pod_ends_everything() -> None:
+    pod = drifted()
+    going = msgspec.structs.replace(
+        pod, metadata=msgspec.structs.replace(pod.metadata, deletion_timestamp=NOW)
+    )
+
+    assert plan(observed(going)) == Plan()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {names.MAX_UNAVAILABLE_ANNOTATION: "x" * 100_000},
+        {names.MAX_UNAVAILABLE_ANNOTATION: "-1"},
+        {names.MAX_UNAVAILABLE_ANNOTATION: "{{ 7*7 }}"},
+    ],
+)
+def test_a_setting_that_means_nothing_is_told_and_changes_nothing_else(hostile: dict[str, str]) -> None:
+    made = plan(observed(web(annotations=hostile)))
+
+    assert said(made) == ("True", "InSync")
+    assert names.MAX_UNAVAILABLE_ANNOTATION in message(made)
+    assert len(message(made)) < 300
+
+
+@pytest.mark.parametrize(
+    "key", [names.GRANT_ANNOTATION, names.RUNNING_ANNOTATION, names.PLANNED_RESTARTS_ANNOTATION]
+)
+@pytest.mark.parametrize("text", ["x" * 100_000, "\x00\x01", "[]", '{"app":{}}', '{"app":7}', "{{7}}", ""])
+def test_what_others_write_into_our_annotations_stops_nothing(key: str, text: str) -> None:
+    made = plan(observed(web(owned=True, annotations={**told(), key: text})))
+
+    assert stopped(made) == []
+    assert said(made) == ("True", "InSync")
+
+
+def test_openkruise_is_told_hashes_of_what_runs() -> None:
+    kruise = [
+        {
+            "apiVersion": "apps.kruise.io/v1beta1",
+            "kind": "CloneSet",
+            "name": "c",
+            "uid": "c",
+            "controller": True,
+        }
+    ]
+    pod = web(running(4, restarts=2))
+    document = msgspec.to_builtins(pod)
+    document["metadata"]["ownerReferences"] = kruise
+
+    made = plan(observed(msgspec.convert(document, LocalPod), {id_of(4): record()}))
+
+    assert made.report is not None
+    assert msgspec.json.decode(str(made.report.annotations[names.KRUISE_META_ANNOTATION])) == {
+        "containers": [
+            {
+                "name": "app",
+                "containerID": id_of(4),
+                "restartCount": 2,
+                "hashes": {
+                    "plainHash": record().image_hash,
+                    "extractedEnvFromMetadataHash": environment_hash({"COLOUR": "red"}),
+                },
+            }
+        ]
+    }
+
+
+def gated(pod: LocalPod) -> LocalPod:
+    gates = (Readiness(condition_type=names.IN_PLACE_UPDATE_READY),)
+    return msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, readiness_gates=gates))
