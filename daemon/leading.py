@@ -27,15 +27,19 @@ from daemon.kube.resources import (
     PODS,
     RECREATE_REQUESTS,
     SECRETS,
+    WHOLE_PODS,
+    WORKLOAD_RESTARTS,
 )
 from daemon.kube.selections import Selection
 from daemon.launchorder.reconciler import LaunchOrder
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
+from daemon.objects.parts import PodPart
 from daemon.objects.pods import Pod
-from daemon.pulljobs.following import PodPart
+from daemon.objects.workload_restarts import WorkloadRestart
 from daemon.pulljobs.list_reconciler import ImageLists
 from daemon.pulljobs.nodes import NodeKeeper, NodeObjects
 from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
@@ -45,6 +49,8 @@ from daemon.recreaterequests import reconciler as recreating
 from daemon.recreaterequests.gates import PodGates
 from daemon.recreaterequests.readiness import PodReadiness
 from daemon.restartgrants.reconciler import RestartGrants
+from daemon.workloadrestarts import reconciler as restarting
+from daemon.workloadrestarts.targets import Targets
 
 log = structlog.get_logger()
 
@@ -70,6 +76,7 @@ class Leading:
         self.recreates = Informer(
             client, RECREATE_REQUESTS.served_as(version), metrics, indexes=recreating.INDEXES
         )
+        self.restarts = Informer(client, WORKLOAD_RESTARTS, metrics)
         self._sealed = Informer(client, SECRETS, metrics, selection=Selection(namespace=secrets_namespace))
         self._pulses = Pulses(self._leases, patience=config.silence)
         self._recorder = EventRecorder(
@@ -125,6 +132,7 @@ class Leading:
             recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
         )
         self._pod_gates = PodGates(self.pods, PodReadiness(client, clock), metrics)
+        self._workload_restarts = restarting.WorkloadRestarts(self._restarting(clock))
 
     @property
     def informers(self) -> Sequence[Informer[Any]]:
@@ -162,6 +170,7 @@ class Leading:
             group.create_task(self._silence.run(), name="silence")
             if self._pull_jobs.pods is not None:
                 group.create_task(self._pull_jobs.pods.watches.run(), name="pods")
+            group.create_task(self._restart(), name="restarts")
 
     def _watch(self) -> None:
         self._keeper.watch()
@@ -185,6 +194,7 @@ class Leading:
             self._recreate_requests.controller,
             self._pod_gates.controller,
             self._restart_grants.controller,
+            self._workload_restarts.controller,
         )
 
     def _hear(self, silent: Mapping[str, datetime]) -> None:
@@ -202,6 +212,37 @@ class Leading:
     def _follow_pods(self, part: PodPart) -> Informer[Pod]:
         selection = Selection(namespace=part.namespace, labels=part.labels)
         return Informer(self._client, PODS, self._metrics, selection=selection)
+
+    async def _restart(self) -> None:
+        """Carry out restarts: apart from all the rest, as their kind is ours and may be missing."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.restarts.run(), name=f"follow-{self.restarts.resource.plural}")
+            await self.restarts.synced()
+            self._workload_restarts.watch()
+            group.create_task(self._workload_restarts.pods.watches.run(), name="pods of restarts")
+
+    def _restarting(self, clock: Clock) -> restarting.Surroundings:
+        return restarting.Surroundings(
+            restarts=KubeObjects(self._client, self.restarts),
+            requests=KubeObjects(self._client, self.recreates),
+            of_pod=lambda key: self.recreates.indexed(recreating.BY_POD, str(key)),
+            targets=Targets(self._client),
+            open_pods=self._follow_whole_pods,
+            announce=self._announce_restart,
+            metrics=self._metrics,
+            clock=clock,
+        )
+
+    def _follow_whole_pods(self, part: PodPart) -> Informer[LocalPod]:
+        selection = Selection(namespace=part.namespace, labels=part.labels)
+        return Informer(self._client, WHOLE_PODS, self._metrics, selection=selection)
+
+    def _announce_restart(self, restart: WorkloadRestart, reason: str, note: str, *, warning: bool) -> None:
+        self._recorder.record(
+            *(WORKLOAD_RESTARTS, restart, reason, note),
+            action="Restart",
+            type_="Warning" if warning else "Normal",
+        )
 
     def _lease(self, node: str) -> Key:
         return Key(self._config.namespace, names.lease_name(node))

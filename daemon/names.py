@@ -8,7 +8,12 @@ KRUISE_VERSIONS: Final = ("v1beta1", "v1alpha1")
 """Served versions, the stored one first."""
 KRUISE_API: Final = f"{KRUISE_GROUP}/{KRUISE_VERSIONS[0]}"
 
-PREFIX: Final = "inplaced.dev/"
+OWN_GROUP: Final = "inplaced.dev"
+OWN_VERSION: Final = "v1alpha1"
+OWN_API: Final = f"{OWN_GROUP}/{OWN_VERSION}"
+"""The kinds that OpenKruise does not have."""
+
+PREFIX: Final = f"{OWN_GROUP}/"
 """Prefix of our own annotations, labels and conditions."""
 PRIORITY_ANNOTATION: Final = f"{PREFIX}priority"
 """Integer on an ImagePullJob: higher pulls first on a node."""

@@ -17,6 +17,7 @@ from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
 from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.objects.revisions import ControllerRevision, PersistentVolumeClaim, of_kruise
+from daemon.objects.workload_restarts import Target, WorkloadRestart
 from daemon.objects.workloads import CloneSet
 
 T = TypeVar("T", bound=ApiObject)
@@ -72,6 +73,22 @@ IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
 RECREATE_REQUESTS = Resource(ContainerRecreateRequest, *_KRUISE, "containerrecreaterequests")
+WORKLOAD_RESTARTS = Resource(WorkloadRestart, names.OWN_GROUP, names.OWN_VERSION, "workloadrestarts")
+TARGETS = {
+    (resource.api_version, resource.kind): resource
+    for resource in (
+        *(
+            Resource(Target, "apps", "v1", f"{kind.lower()}s", named=kind)
+            for kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
+        ),
+        *(
+            Resource(Target, names.KRUISE_GROUP, version, f"{kind.lower()}s", named=kind)
+            for kind in ("CloneSet", "StatefulSet", "DaemonSet")
+            for version in names.KRUISE_VERSIONS
+        ),
+    )
+}
+"""Workloads whose pods can be restarted, by apiVersion and kind."""
 CLONE_SETS = Resource(CloneSet, *_KRUISE, "clonesets")
 CONTROLLER_REVISIONS = Resource(ControllerRevision, "apps", "v1", "controllerrevisions", kept=of_kruise)
 VOLUME_CLAIMS = Resource(PersistentVolumeClaim, "", "v1", "persistentvolumeclaims")

@@ -2,24 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import NamedTuple
 
 from daemon.engine.watches import Copy, Watches
 from daemon.objects.images import ImagePullJob
-from daemon.objects.meta import Key, LabelSelector
+from daemon.objects.meta import Key
+from daemon.objects.parts import PodPart
 from daemon.objects.pods import Pod
 from daemon.pulljobs.pods import followed_by
 from daemon.pulljobs.shares import Followed
-
-
-class PodPart(NamedTuple):
-    """The pods of one namespace that a selector matches."""
-
-    namespace: str
-    labels: LabelSelector
-
-    def __hash__(self) -> int:
-        return hash((self.namespace, repr(self.labels)))  # its mappings have no hash of their own
 
 
 class Following:

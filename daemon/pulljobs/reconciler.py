@@ -15,8 +15,9 @@ from daemon.engine.watches import Copy
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
+from daemon.objects.parts import PodPart
 from daemon.objects.pods import Pod
-from daemon.pulljobs.following import Following, PodPart
+from daemon.pulljobs.following import Following
 from daemon.pulljobs.index import ShareIndex
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Remove, is_ended, plan
 from daemon.pulljobs.reporting import Announce, Statuses, say_nothing

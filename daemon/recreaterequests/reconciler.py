@@ -35,10 +35,10 @@ from daemon.recreaterequests.readiness import PodReadiness, read_pod
 USER_AGENT = "ContainerRecreateRequest"
 """Who keeps a pod out of traffic, as OpenKruise's manager calls itself there."""
 _WORKERS = 16
-_BY_POD = "pod"
+BY_POD = "pod"
 _BY_NODE = "node"
 INDEXES = {
-    _BY_POD: lambda request: (str(request.pod_key),),
+    BY_POD: lambda request: (str(request.pod_key),),
     _BY_NODE: lambda request: (request.status.node_name,) if request.status.node_name else (),
 }
 """What the informer of the requests must be filed by."""
@@ -94,14 +94,14 @@ class RecreateRequests:
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
         if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
-            self._add(self._around.requests.indexed(_BY_POD, str(before.metadata.key)))
+            self._add(self._around.requests.indexed(BY_POD, str(before.metadata.key)))
 
     def _add(self, requests: Iterable[ContainerRecreateRequest]) -> None:
         for request in requests:
             self.controller.queue.add(request.metadata.key)
 
     def _of_pod(self, request: ContainerRecreateRequest) -> Iterable[ContainerRecreateRequest]:
-        return self._around.requests.indexed(_BY_POD, str(request.pod_key))
+        return self._around.requests.indexed(BY_POD, str(request.pod_key))
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done for one request; return the seconds after which to look again."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from daemon import names
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod
 from daemon.objects.recreates import ContainerRecreateRequest
 
@@ -22,6 +23,10 @@ def refusal_of(request: ContainerRecreateRequest, pod: LocalPod | None) -> Refus
         return Refusal(
             "PodNotFound", f"spec.podName: there is no pod {key.name} in namespace {key.namespace}"
         )
+    meant = request.metadata.labels.get(names.RECREATE_POD_LABEL)
+    if meant is not None and meant != pod.metadata.uid:
+        known = f"the one that is there has the UID {pod.metadata.uid}"
+        return Refusal("PodNotFound", f"labels[{names.RECREATE_POD_LABEL}]: pod {key.name} is gone; {known}")
     if pod.metadata.deletion_timestamp is not None:
         return Refusal("PodNotActive", f"spec.podName: pod {key.name} is being deleted")
     if pod.status.phase in _OVER:

@@ -24,13 +24,19 @@ GROUPS = {
     "leases": "coordination.k8s.io",
     "events": "events.k8s.io",
     "clusterrolebindings": "rbac.authorization.k8s.io",
-    "daemonsets": "apps",
+    "workloadrestarts": names.OWN_GROUP,
+    **dict.fromkeys(("deployments", "replicasets", "statefulsets", "daemonsets"), "apps"),
+    "clonesets": names.KRUISE_GROUP,
 }
 
 MAY = """
 list imagepulljobs | watch imagepulljobs | create imagepulljobs default | delete imagepulljobs default
 patch imagepulljobs/status default | patch imagelistpulljobs/status default | delete imagelistpulljobs default
 list nodeimages | create nodeimages | patch nodeimages | delete nodeimages
+create containerrecreaterequests default
+list workloadrestarts | watch workloadrestarts | patch workloadrestarts/status default
+delete workloadrestarts default | get deployments default | get replicasets default | get statefulsets default
+get daemonsets default | get clonesets default
 list nodes | watch nodes | list pods | watch pods | create events default | patch events default
 get secrets default | create secrets central-node-secrets | patch secrets central-node-secrets
 delete secrets central-node-secrets | watch secrets central-node-secrets
@@ -45,9 +51,10 @@ patch imagepulljobs default | update imagepulljobs default | create imagelistpul
 patch imagelistpulljobs default | patch nodeimages/status | update nodeimages/status
 list secrets | watch secrets | list secrets default | create secrets default | patch secrets default
 delete secrets default | create secrets central | get leases default | patch leases kube-node-lease
+create workloadrestarts default | patch workloadrestarts default | patch deployments default
+delete replicasets default | create pods/exec default
 patch nodes | patch nodes/status | create nodes/proxy | get nodes/proxy | delete nodes
 create pods default | update pods default | delete pods default | update pods/status default
-create containerrecreaterequests default
 create pods/exec default | create pods/eviction default | get pods/log default
 create serviceaccounts/token central | get configmaps central | patch daemonsets central
 create clusterrolebindings | impersonate users | escalate clusterroles

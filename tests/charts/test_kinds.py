@@ -13,14 +13,17 @@ from daemon.kube.resources import (
     IMAGE_PULL_JOBS,
     NODE_IMAGES,
     RECREATE_REQUESTS,
+    WORKLOAD_RESTARTS,
 )
 from tests.charts.rendering import of_kind, render, the
 from tests.charts.schemas import Schema, differences, parts
 
-RESOURCES = {
+KRUISE = {
     each.kind: each
     for each in (IMAGE_PULL_JOBS, IMAGE_LIST_PULL_JOBS, NODE_IMAGES, CLONE_SETS, RECREATE_REQUESTS)
 }
+OWN = {WORKLOAD_RESTARTS.kind: WORKLOAD_RESTARTS}
+RESOURCES = {**KRUISE, **OWN}
 
 MEANT = {
     # OpenKruise refuses a tag without these; the structs read what is stored before they were asked for.
@@ -39,17 +42,19 @@ MEANT = {
 
 
 def definition(kind: str) -> Schema:
-    found: Schema = the("CustomResourceDefinition", f"{RESOURCES[kind].plural}.{names.KRUISE_GROUP}")["spec"]
+    resource = RESOURCES[kind]
+    found: Schema = the("CustomResourceDefinition", f"{resource.plural}.{resource.group}")["spec"]
     return found
 
 
-def schema(kind: str, version: str = names.KRUISE_VERSIONS[0]) -> Schema:
-    (found,) = [each for each in definition(kind)["versions"] if each["name"] == version]
+def schema(kind: str) -> Schema:
+    (found,) = [each for each in definition(kind)["versions"] if each["name"] == RESOURCES[kind].version]
     body: Schema = found["schema"]["openAPIV3Schema"]
     return body
 
 
 each_kind = pytest.mark.parametrize("kind", RESOURCES)
+each_of_openkruise = pytest.mark.parametrize("kind", KRUISE)
 
 
 def test_there_are_no_other_kinds() -> None:
@@ -67,7 +72,7 @@ def test_every_field_of_the_struct_is_in_the_schema_and_the_other_way_round(kind
     assert found == {line for line in MEANT if line.startswith(f"{kind}.")}
 
 
-@each_kind
+@each_of_openkruise
 def test_both_versions_differ_in_name_alone(kind: str) -> None:
     first, second = copy.deepcopy(definition(kind)["versions"])
     if kind == CLONE_SETS.kind:  # OpenKruise's versions differ in one default
@@ -83,7 +88,7 @@ def scaling(version: Schema) -> dict[str, Any]:
     return found
 
 
-@each_kind
+@each_of_openkruise
 def test_the_first_version_is_stored_and_both_are_served(kind: str) -> None:
     stored, other = names.KRUISE_VERSIONS
     versions = {each["name"]: (each["served"], each["storage"]) for each in definition(kind)["versions"]}
@@ -127,15 +132,29 @@ def test_every_rule_tells_what_is_allowed(kind: str) -> None:
 
 @each_kind
 def test_the_kinds_stay_when_the_release_goes(kind: str) -> None:
-    name = f"{RESOURCES[kind].plural}.{names.KRUISE_GROUP}"
+    name = f"{RESOURCES[kind].plural}.{RESOURCES[kind].group}"
 
     metadata = the("CustomResourceDefinition", name)["metadata"]
 
     assert metadata["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-def test_the_kinds_can_be_left_to_openkruise() -> None:
+def test_the_kinds_of_openkruise_can_be_left_to_it() -> None:
     documents = render({"crds": {"install": False}})
 
-    assert of_kind("CustomResourceDefinition", documents) == []
-    assert len(documents) == len(render()) - len(RESOURCES)
+    left = {each["spec"]["names"]["kind"] for each in of_kind("CustomResourceDefinition", documents)}
+    assert left == set(OWN)
+
+
+def test_ours_can_be_left_out() -> None:
+    documents = render({"crds": {"own": False}})
+
+    left = {each["spec"]["names"]["kind"] for each in of_kind("CustomResourceDefinition", documents)}
+    assert left == set(KRUISE)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_kind_of_ours_has_one_version(kind: str) -> None:
+    (version,) = definition(kind)["versions"]
+
+    assert (version["name"], version["served"], version["storage"]) == (names.OWN_VERSION, True, True)

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from daemon.engine.objects import Listener
 from daemon.objects.images import CompletionPolicy, NodeImage
 from daemon.objects.meta import Key, LabelSelector, ObjectMeta
+from daemon.objects.parts import PodPart
 from daemon.objects.pods import Pod
-from daemon.pulljobs.following import PodPart
 from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
 from tests.fakes.clock import LoopClock
 from tests.fakes.objects import MemoryStore

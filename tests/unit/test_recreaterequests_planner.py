@@ -101,6 +101,12 @@ SIDECAR: Mapping[str, Any] = {
 }
 IMPOSSIBLE = {
     "no pod": (request(), None, "PodNotFound", "spec.podName: there is no pod web in namespace shop"),
+    "a pod that has another one's name": (
+        request(metadata={"labels": {names.RECREATE_POD_LABEL: "predecessor"}}),
+        pod(),
+        "PodNotFound",
+        "labels[crr.apps.kruise.io/pod-uid]: pod web is gone; the one that is there has the UID",
+    ),
     "a pod that is being deleted": (
         request(),
         pod(metadata={"deletionTimestamp": NOON.isoformat()}),
