@@ -37,6 +37,7 @@ class Metrics:
         self._pulling()
         self._runtime()
         self._restarting()
+        self._in_place()
         self._api()
 
     def _engine(self) -> None:
@@ -130,6 +131,22 @@ class Metrics:
         )
         self.refused_documents = Gauge(
             "inplaced_refused_documents", "Manifest documents that are invalid now.", registry=self.registry
+        )
+
+    def _in_place(self) -> None:
+        self.inplace_steps = Counter(
+            "inplaced_pod_update_writes_total",
+            "Writes to pods that change in place, by step (TakeOut, Grace, Change, Tell, GiveBack).",
+            ["step"],
+            registry=self.registry,
+        )
+        for step in ("TakeOut", "Grace", "Change", "Tell", "GiveBack"):
+            self.inplace_steps.labels(step)
+        self.inplace_seconds = Histogram(
+            "inplaced_pod_update_duration_seconds",
+            "From the change of a pod to its verified end, grace period included.",
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
         )
 
     def _api(self) -> None:

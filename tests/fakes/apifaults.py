@@ -47,6 +47,8 @@ class Fault:
     times: int = 1
     sparing: int = 0
     """Let every so many-th request through that would be hit; 0 lets none."""
+    after: int = 0
+    """How many requests that would be hit are let through first."""
     met: int = 0
     """How many requests would have been hit."""
     retry_after: int | None = None
@@ -60,6 +62,8 @@ class Fault:
         if not self._matches(asked):
             return False
         self.met += 1
+        if self.met <= self.after:
+            return False
         return not (self.sparing and self.met % self.sparing == 0)
 
     def _matches(self, asked: Request) -> bool:

@@ -22,6 +22,7 @@ COUNTED_THINGS = {
     "inplaced_api_requests",
     "inplaced_watch_restarts",
     "inplaced_container_unplanned_restarts",
+    "inplaced_pod_update_writes",
     "inplaced_events_dropped",
 }
 """Numbers of things, and yes or no: they have no unit."""
@@ -61,6 +62,7 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
         "inplaced_api_transferred_bytes",
         "inplaced_watch_restarts",
         "inplaced_events_dropped",
+        "inplaced_pod_update_writes",
     }
     assert {name for name, type_ in types.items() if type_ == "histogram"} == {
         "inplaced_reconcile_seconds",
@@ -68,6 +70,7 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
         "inplaced_pull_queue_wait_seconds",
         "inplaced_cri_call_duration_seconds",
         "inplaced_api_request_duration_seconds",
+        "inplaced_pod_update_duration_seconds",
     }
     assert set(types.values()) == {"counter", "gauge", "histogram"}
 

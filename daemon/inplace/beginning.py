@@ -1,0 +1,135 @@
+"""The first steps of one pod's update: out of traffic, the grace period, the change. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from daemon import names
+from daemon.inplace import documents
+from daemon.inplace.changes import everything, left_of, owed, restarts_of, touched_by
+from daemon.inplace.diff import InPlace, MustRecreate, diff
+from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_out
+from daemon.inplace.preparation import WOULD_NOT_FIT, Prepared, Preparing, Unprepared, preparation_of
+from daemon.inplace.records import State, same_revision
+from daemon.inplace.targets import Failed, Progress, Target, Waiting
+from daemon.inplace.verifying import missing, unproven
+from daemon.objects.local_pods import LocalPod
+
+
+def begin(seen: Observed, records: Records) -> Write | Progress:
+    """What to do for a pod of another revision."""
+    pod, target = seen.pod, seen.target
+    verdict = diff(target.old, target.new, ignore_claims=target.options.ignore_claims)
+    if isinstance(verdict, MustRecreate):
+        return verdict
+    touched = touched_by(verdict) | owed(records.state, records.grace)
+    if records.problem:
+        touched |= everything(target.new)
+    change = left_of(pod, touched, target.new)
+    out = is_out(pod)
+    if not out:
+        held = _hindrance(seen, change)
+        if held is not None:
+            return held
+    if not out and _must_be_out(pod, change):
+        return _take_out(seen, change)
+    left = _grace_left(seen)
+    if out and restarts_of(pod, change) and left > 0:
+        return _wait_with_grace(seen, change, left)
+    return change_now(seen, records, change)
+
+
+def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
+    """Why the pod is not touched yet."""
+    pod, options = seen.pod, seen.target.options
+    if not seen.agent_alive:
+        if change.env_metadata.keys() - change.images.keys() or change.resources:
+            words = "only the node's agent can do it, and that gives no sign of life"
+            return Waiting("AgentMissing", words, untouched=True)
+        return None
+    if not options.prepare or not (change.images or change.resources):
+        return None
+    prepared = preparation_of(pod, seen.target.revision, seen.now, options.preparation_deadline)
+    match prepared:
+        case Prepared():
+            return None
+        case Preparing(message, seconds):
+            return Waiting("Preparing", message, seconds, untouched=True)
+        case Unprepared(reason, message) if reason == WOULD_NOT_FIT and options.on_infeasible == "Recreate":
+            return MustRecreate(reason, message=message)
+        case Unprepared(reason, message):
+            return Failed("PreparationFailed", f"{reason}: {message}", untouched=True)
+
+
+def _must_be_out(pod: LocalPod, change: InPlace) -> bool:
+    """Whether the pod must not serve meanwhile: something restarts, and it has the gate to say so."""
+    return is_gated(pod) and bool(restarts_of(pod, change))
+
+
+def _take_out(seen: Observed, change: InPlace) -> Write:
+    """Out of traffic. With a grace period, what comes after it is recorded in the same write."""
+    pod, target = seen.pod, seen.target
+    message = f"changes in place to {target.revision}"
+    document: dict[str, Any] = {
+        "metadata": documents.bound(pod, {}, {}),
+        "status": {"conditions": documents.out_of_traffic(pod, seen.now, message)},
+    }
+    if _grace_left(seen) > 0:
+        metadata = documents.bound(pod, {}, documents.grace_records(pod, target, change, seen.now))
+        document = documents.with_extras({**document, "metadata": metadata}, target.labels, target.begun)
+    return Write("TakeOut", document, "status", message)
+
+
+def _grace_left(seen: Observed) -> float:
+    """Seconds of the grace period, which began when the pod was taken out for whatever revision."""
+    return seen.target.options.grace - (seen.now - _out_since(seen)) / timedelta(seconds=1)
+
+
+def _out_since(seen: Observed) -> datetime:
+    gate = condition_of(seen.pod, names.IN_PLACE_UPDATE_READY)
+    out = gate is not None and gate.status == "False"
+    return gate.last_transition_time or seen.now if out and gate is not None else seen.now
+
+
+def _wait_with_grace(seen: Observed, change: InPlace, left: float) -> Write:
+    pod, target = seen.pod, seen.target
+    notes = documents.grace_records(pod, target, change, _out_since(seen))
+    document = documents.with_extras(
+        {"metadata": documents.bound(pod, {}, notes)}, target.labels, target.begun
+    )
+    return Write("Grace", document, then=Waiting("GracePeriod", "", left))
+
+
+def change_now(seen: Observed, records: Records, change: InPlace) -> Write:
+    """The patch that changes the first of the containers, and records the rest."""
+    pod, target = seen.pod, seen.target
+    before = _overtaken(seen, records)
+    document = documents.changed(pod, target, change, before, seen.now)
+    document = documents.with_extras(document, target.labels, target.begun)
+    return Write("Change", document, note=_told(target, change))
+
+
+def _overtaken(seen: Observed, records: Records) -> State | None:
+    """The update that stands on the pod, less what of it is proven: the rest is proven with the next."""
+    pod, state = seen.pod, records.state
+    if state is None or same_revision(state.revision, seen.target.revision):
+        return state
+    if records.grace is not None:
+        return None
+    late = {each.reason for each in missing(pod, state, seen.now)}
+    unsure = unproven(pod, state, seen.now)
+    last = {name: each for name, each in (state.last_container_statuses or {}).items() if name in unsure}
+    return msgspec.structs.replace(
+        state,
+        last_container_statuses=last or None,
+        update_env_from_metadata=state.update_env_from_metadata and "Restarting" in late,
+        update_resources=state.update_resources and bool(late - {"Restarting", "ImagePullFailed"}),
+    )
+
+
+def _told(target: Target, change: InPlace) -> str:
+    parts = [f"image of {name}" for name in sorted(change.images)]
+    parts += [f"environment of {name}" for name in sorted(change.env_metadata.keys() - change.images.keys())]
+    parts += [f"resources of {name}" for name in sorted(change.resources)]
+    return f"changes in place to {target.revision}: {', '.join(parts) or 'labels and annotations'}"

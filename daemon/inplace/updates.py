@@ -1,0 +1,127 @@
+"""Carries out the update of one pod, step by step, for as long as there is something to be done at once."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from daemon.engine.clock import Clock
+from daemon.engine.objects import ConflictError, NotFoundError
+from daemon.inplace.observing import Observed, Write, records_of
+from daemon.inplace.planner import plan
+from daemon.inplace.targets import Progress, Target, Waiting
+from daemon.kube.client import ApiClient
+from daemon.kube.events import Level
+from daemon.kube.informer import Informer
+from daemon.kube.patches import strategic_merge_patch
+from daemon.metrics import Metrics
+from daemon.objects.local_pods import LocalPod
+
+_STEPS = 12
+"""Writes and conflicts of one call at most; a pod that is written to all the time has others wait."""
+_AFTER_CONFLICTS = 1.0
+"""Seconds until such a pod is looked at again."""
+
+_GONE = Waiting("Deleting", "the pod is gone")
+
+log = structlog.get_logger()
+
+
+class Record(Protocol):
+    """Has it said that something happened to a pod; returns at once, never raises."""
+
+    def __call__(
+        self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal"
+    ) -> None:
+        """*reason* and *action* are CamelCase, *note* is for people."""
+        ...
+
+
+class PodUpdates:
+    """Brings pods to revisions in place. Holds nothing: all that it knows stands on the pods."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        pods: Informer[LocalPod],
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        record: Record,
+        agent_alive: Callable[[str], bool],
+    ) -> None:
+        """*pods* is told of all writes; *agent_alive* tells whether a node's agent gives signs of life."""
+        self._client = client
+        self._pods = pods
+        self._metrics = metrics
+        self._clock = clock
+        self._record = record
+        self._agent_alive = agent_alive
+
+    async def advance(self, pod: LocalPod, target: Target) -> Progress:
+        """Take the steps that can be taken now, and tell where the update stands.
+
+        Call it with the newest pod whenever that changes, and when it asks for it; twice does no harm, not at
+        the same time though. Raises the ApiError of a write that failed, but for a conflict, after which the
+        pod is read anew and decided on anew.
+        """
+        for _ in range(_STEPS):
+            step = plan(self._observed(pod, target))
+            if not isinstance(step, Write):
+                return step
+            try:
+                pod = await self._write(pod, target, step)
+            except NotFoundError:
+                return _GONE
+            except ConflictError:
+                fresh = await self._read(pod)
+                if fresh is None:
+                    return _GONE
+                pod = fresh
+            else:
+                if step.then is not None:
+                    return step.then
+        return Waiting("Changed", "the pod changes faster than it can be decided on", _AFTER_CONFLICTS)
+
+    async def _read(self, pod: LocalPod) -> LocalPod | None:
+        """The pod as it is stored now; None if that is another one by now, or none."""
+        try:
+            fresh = await self._client.get(self._pods.resource, pod.metadata.key)
+        except NotFoundError:
+            return None
+        self._pods.learn(fresh)
+        return fresh if fresh.metadata.uid == pod.metadata.uid else None
+
+    def _observed(self, pod: LocalPod, target: Target) -> Observed:
+        return Observed(pod, target, self._clock.now(), self._agent_alive(pod.spec.node_name))
+
+    async def _write(self, pod: LocalPod, target: Target, step: Write) -> LocalPod:
+        patch = strategic_merge_patch(step.document)
+        written = await self._client.patch(
+            self._pods.resource, pod.metadata.key, patch, subresource=step.subresource
+        )
+        self._pods.learn(written)
+        self._metrics.inplace_steps.labels(step.step).inc()
+        log.info("pod updated in place", pod=str(pod.metadata.key), step=step.step, revision=target.revision)
+        self._tell(pod, step)
+        return written
+
+    def _tell(self, pod: LocalPod, step: Write) -> None:
+        match step.step:
+            case "Change":
+                self._record(pod, "InPlaceUpdateStarted", step.note, action="UpdateInPlace")
+            case "Tell":
+                self._record(pod, "InPlaceUpdateStuck", step.note, action="UpdateInPlace", type_="Warning")
+            case "GiveBack":
+                self._tell_end(pod, step)
+
+    def _tell_end(self, pod: LocalPod, step: Write) -> None:
+        """Say how long it took, unless the pod was only made like this."""
+        state = records_of(pod).state
+        if state is None or state.update_timestamp is None:
+            return
+        seconds = (self._clock.now() - state.update_timestamp) / timedelta(seconds=1)
+        self._metrics.inplace_seconds.observe(seconds)
+        note = f"{step.note}, {seconds:.0f} s after its change began"
+        self._record(pod, "InPlaceUpdateSucceeded", note, action="UpdateInPlace")
