@@ -12,10 +12,11 @@ from daemon.localpods.surroundings import PodFeature, PodSurroundings
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.restarts.drift import DriftRestarts
+from daemon.restarts.recreate_feature import RecreateFeature
 
 MakeFeature = Callable[[PodSurroundings], PodFeature]
 
-FEATURES: Sequence[MakeFeature] = (DriftRestarts,)
+FEATURES: Sequence[MakeFeature] = (DriftRestarts, RecreateFeature)
 """All that the agent does for pods."""
 
 

@@ -1,13 +1,14 @@
 """What every feature works with that acts on pods of the node."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from daemon.config import AgentConfig
 from daemon.cri.runtimes import Runtime, Runtimes
 from daemon.engine.clock import Clock
 from daemon.engine.lifecycle import Closable, Part
+from daemon.engine.turns import Turns
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder, Level
 from daemon.kube.informer import Informer
@@ -29,6 +30,8 @@ class PodSurroundings:
     runtimes: Runtimes
     metrics: Metrics
     clock: Clock
+    stops: Turns = field(default_factory=Turns)
+    """By container ID: two features that want one container stopped do not run its hooks twice."""
 
     def record(self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal") -> None:
         """Have it said that *reason* happened to *pod*; returns at once, never raises."""

@@ -93,7 +93,7 @@ def _condition(type_: str, status: str, reason: str, message: str, generation: i
     return Condition(
         type=type_,
         status="True" if status == "True" else "False",
-        reason=reason,
+        reason=str(reason),
         message=message,
         observed_generation=generation,
     )

@@ -10,19 +10,13 @@ from daemon.kube.client import ApiClient
 from daemon.kube.errors import ChangedError, MissingError
 from daemon.kube.patches import strategic_merge_patch
 from daemon.kube.resources import WHOLE_PODS
-from daemon.kube.selections import only
+from daemon.kube.single_pods import read_pod
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.meta import Key
 from daemon.objects.pod_readiness import Blocker, blocked_by, blockers, has_gate
 
 _TRIES: Final = 5
 """How often a pod is read anew because the kubelet wrote its status meanwhile."""
-
-
-async def read_pod(client: ApiClient, key: Key) -> LocalPod | None:
-    """The pod as it is stored now, with all its fields; None when there is none of that name."""
-    found = await client.list(WHOLE_PODS, only(key.name, key.namespace))
-    return next(iter(found.objects), None)
 
 
 class PodReadiness:

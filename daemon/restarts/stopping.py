@@ -4,9 +4,9 @@ Who calls says which container: a successor has another ID and is never hit. The
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -36,14 +36,6 @@ class OtherContainerError(StopError):
     """The ID is that of another container, or of another pod's: trying again is useless."""
 
 
-@dataclass(slots=True)
-class _Turn:
-    """Who wants one container stopped, one after another."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
 @dataclass(slots=True, eq=False)
 class _Hook:
     """A preStop that runs, and what ends it early."""
@@ -63,7 +55,6 @@ class Stopper:
 
     def __init__(self, around: PodSurroundings) -> None:
         self._around = around
-        self._turns: dict[str, _Turn] = {}
         self._hooks: dict[str, list[_Hook]] = {}
         """By UID of the pod, what runs now."""
         around.pods.on_change(self._on_pod)
@@ -78,7 +69,7 @@ class Stopper:
         ended already, or when the pod is being deleted, for then the kubelet stops it in its own time. May be
         called again after any failure. Raises StopError or CriError.
         """
-        async with self._turn(container_id):
+        async with self._around.stops.of(container_id):
             known = self._around.pods.get(pod.metadata.key)
             if _is_going(pod.metadata.uid, known or pod):
                 return False
@@ -120,18 +111,6 @@ class Stopper:
         note = f"preStop of container {place.container.name} failed: {why}; it is stopped all the same"
         self._around.record(pod, "FailedPreStopHook", note, action="Stop", type_="Warning")
         log.warning("preStop failed", pod=str(pod.metadata.key), container=place.container.name, why=why)
-
-    @asynccontextmanager
-    async def _turn(self, container_id: str) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(container_id, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[container_id]
 
     @contextmanager
     def _known(self, pod: LocalPod, hook: _Hook) -> Iterator[None]:

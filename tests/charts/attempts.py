@@ -11,6 +11,7 @@ OTHER: Final = "other-node"
 NODE_IMAGES: Final = f"/apis/{names.KRUISE_API}/nodeimages"
 JOBS: Final = f"/apis/{names.KRUISE_API}/namespaces/default/imagepulljobs"
 LISTS: Final = f"/apis/{names.KRUISE_API}/namespaces/default/imagelistpulljobs"
+REQUESTS: Final = f"/apis/{names.KRUISE_API}/namespaces/default/containerrecreaterequests"
 EVENTS: Final = "/apis/events.k8s.io/v1/namespaces/default/events"
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 ADMINISTRATOR: Final = {
@@ -22,6 +23,7 @@ CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 LABEL: Final = {"metadata": {"labels": {"tried": "yes"}}}
 STATUS: Final = {"status": {"desired": 1}}
+RECREATED: Final = {"status": {"phase": "Completed"}}
 SPEC: Final[Mapping[str, Any]] = {"spec": {"images": {"nginx": {"tags": []}}}}
 
 
@@ -76,6 +78,13 @@ GRANTED: Final[Mapping[str, Attempt]] = {
     "tell it in the other version": Attempt(
         "PATCH", f"/apis/{names.KRUISE_GROUP}/{names.KRUISE_VERSIONS[1]}/nodeimages/{OWN}/status", STATUS
     ),
+    "list its node's requests": Attempt("GET", f"{REQUESTS}?fieldSelector=status.nodeName={OWN}"),
+    "tell of its node's request": Attempt("PATCH", f"{REQUESTS}/own/status", RECREATED),
+    "tell of a request of OpenKruise for its node": Attempt(
+        "PATCH", f"{REQUESTS}/own-labelled/status", RECREATED
+    ),
+    "list the pods of its node": Attempt("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={OWN}"),
+    "tell the status of a pod of its node": Attempt("PATCH", f"{PODS}/own-pod/status", POD_STATUS),
     "give a first sign of life": Attempt("POST", LEASES, lease(names.lease_name(OWN))),
     "give another": Attempt("PATCH", f"{LEASES}/{names.lease_name(OWN)}", {"spec": {"holderIdentity": OWN}}),
     "record an event": Attempt("POST", EVENTS, event("own-new", OWN)),
@@ -89,6 +98,19 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     "tell it in the other version": Attempt(
         "PATCH", f"/apis/{names.KRUISE_GROUP}/{names.KRUISE_VERSIONS[1]}/nodeimages/{OTHER}/status", STATUS
     ),
+    "tell of another node's request": Attempt("PATCH", f"{REQUESTS}/other/status", RECREATED),
+    "tell of a request that is labelled as its own": Attempt(
+        "PATCH", f"{REQUESTS}/other-labelled/status", RECREATED
+    ),
+    "tell of a request that is nobody's yet": Attempt("PATCH", f"{REQUESTS}/nobody-s/status", RECREATED),
+    "take a request that is nobody's yet": Attempt(
+        "PATCH", f"{REQUESTS}/nobody-s/status", {"status": {"nodeName": OWN}}
+    ),
+    "give its request away": Attempt("PATCH", f"{REQUESTS}/own/status", {"status": {"nodeName": OTHER}}),
+    "have its request mean another pod": Attempt(
+        "PATCH", f"{REQUESTS}/own/status", {"status": {"podUID": "another"}}
+    ),
+    "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
     "make another node's Lease": Attempt("POST", LEASES, lease(names.lease_name("third-node"))),
     "renew another node's Lease": Attempt(
         "PATCH", f"{LEASES}/{names.lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}}
@@ -127,6 +149,13 @@ OF_NO_BUSINESS: Final[Mapping[str, Attempt]] = {
     "change a job": Attempt("PATCH", f"{JOBS}/job", {"spec": {"image": "b"}}),
     "tell a job's status": Attempt("PATCH", f"{JOBS}/job/status", STATUS),
     "remove a job": Attempt("DELETE", f"{JOBS}/job"),
+    "ask for a new container": Attempt(
+        "POST",
+        REQUESTS,
+        kruise("ContainerRecreateRequest", "tried", {"podName": "a", "containers": [{"name": "b"}]}),
+    ),
+    "label its request": Attempt("PATCH", f"{REQUESTS}/own", LABEL),
+    "remove its request": Attempt("DELETE", f"{REQUESTS}/own"),
     "make a list": Attempt("POST", LISTS, kruise("ImageListPullJob", "tried", {"images": ["a"]})),
     "tell a list's status": Attempt("PATCH", f"{LISTS}/list/status", STATUS),
     "make a Secret for a node": Attempt("POST", SECRETS, {"metadata": {"name": "third-node"}}),
@@ -149,7 +178,6 @@ OF_NO_BUSINESS: Final[Mapping[str, Attempt]] = {
     "label another node's pod": Attempt("PATCH", f"{PODS}/other-pod", LABEL),
     "remove its own pod": Attempt("DELETE", f"{PODS}/own-pod"),
     "remove another node's pod": Attempt("DELETE", f"{PODS}/other-pod"),
-    "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
     "resize another node's pod": Attempt("PATCH", f"{PODS}/other-pod/resize", RESIZE),
 }
 """Writes that nobody grants, and that the admission policy refuses even where somebody did by mistake."""
@@ -174,9 +202,7 @@ ELSEWHERE: Final[Mapping[str, Attempt]] = {
         "/api/v1/namespaces/default/events",
         {"metadata": {"name": "old"}, "involvedObject": {"namespace": "default"}, "reportingInstance": OWN},
     ),
-    "list pods": Attempt("GET", "/api/v1/pods"),
     "read its own pod": Attempt("GET", f"{PODS}/own-pod"),
-    "tell its own pod's status": Attempt("PATCH", f"{PODS}/own-pod/status", POD_STATUS),
     "resize its own pod": Attempt("PATCH", f"{PODS}/own-pod/resize", RESIZE),
     "run a command in another node's pod": Attempt("POST", f"{PODS}/other-pod/exec?command=id"),
     "evict another node's pod": Attempt(

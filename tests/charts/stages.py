@@ -14,6 +14,7 @@ from tests.charts.attempts import (
     OTHER,
     OWN,
     PODS,
+    REQUESTS,
     SECRETS,
     STATUS,
     Attempt,
@@ -62,6 +63,9 @@ async def set_up(admin: Api, release: str) -> Stage:
     await make_account(admin, release, "default")
     for path, body in _objects():
         await admin.create_if_missing(path.replace("NAMESPACE", release), body)
+    for name, node in (("own", OWN), ("other", OTHER), ("other-labelled", OTHER)):
+        told = {"status": {"nodeName": node, "podUID": "u1", "phase": "Pending"}}
+        await admin.request("PATCH", f"{REQUESTS}/{name}/status", told)
     stage = Stage(admin, agent, release)
     await until(lambda: _in_force(stage), timeout=30.0, what="the policy to be in force", pause=0.05)
     return stage
@@ -72,6 +76,8 @@ def _objects() -> list[tuple[str, dict[str, Any]]]:
         *((NODE_IMAGES, kruise("NodeImage", node, {})) for node in (OWN, OTHER)),
         (JOBS, kruise("ImagePullJob", "job", {"image": "a"})),
         (LISTS, kruise("ImageListPullJob", "list", {"images": ["a"]})),
+        *((REQUESTS, _request(name)) for name in ("own", "other", "nobody-s")),
+        *((REQUESTS, _request(name, OWN)) for name in ("own-labelled", "other-labelled")),
         (LEASES, lease(names.lease_name(OTHER))),
         (LEASES, lease(names.ELECTION_LEASE)),
         (NODE_LEASES, lease(OTHER)),
@@ -80,6 +86,16 @@ def _objects() -> list[tuple[str, dict[str, Any]]]:
         ("/api/v1/namespaces/default/secrets", {"metadata": {"name": "anybody-s"}}),
         *((PODS, _pod(name, node)) for name, node in (("own-pod", OWN), ("other-pod", OTHER))),
     ]
+
+
+def _request(name: str, labelled: str = "") -> dict[str, Any]:
+    made = kruise("ContainerRecreateRequest", name, {"podName": "a", "containers": [{"name": "b"}]})
+    if labelled:
+        made["metadata"]["labels"] = {
+            names.RECREATE_NODE_LABEL: labelled,
+            names.RECREATE_ACTIVE_LABEL: "true",
+        }
+    return made
 
 
 def _pod(name: str, node: str) -> dict[str, Any]:

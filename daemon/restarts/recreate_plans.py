@@ -1,0 +1,80 @@
+"""What is known of the requests for one pod, and what is to be done: frozen data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.recreates import ContainerRecreateRequest, RecreateStatus
+
+StopKey = tuple[str, str]
+"""UID of the request, and name of the container."""
+
+
+class Stage(Enum):
+    """How a stop stands that this process began."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """By this process."""
+    ENDED = "ended"
+    """By itself, before this process could stop it."""
+    AGAIN = "again"
+    """It failed, and is tried again."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One stop of one container for one request."""
+
+    container_id: str
+    stage: Stage
+    problem: str = ""
+    """Why it failed."""
+    again_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that a decision depends on."""
+
+    requests: Sequence[ContainerRecreateRequest]
+    """All that name the pod."""
+    pod: LocalPod | None
+    stops: Mapping[StopKey, Attempt]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Write this status of the request; *warning* is to be said in an event, too."""
+
+    request: ContainerRecreateRequest
+    status: RecreateStatus
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop exactly this container, on whose behalf the request's status says so by now."""
+
+    request: ContainerRecreateRequest
+    container: str
+    container_id: str
+
+    @property
+    def key(self) -> StopKey:
+        """Under which what becomes of it is remembered."""
+        return self.request.metadata.uid, self.container
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look again after so many seconds."""
+
+    seconds: float
+
+
+Action = Tell | Stop | Look
