@@ -5,22 +5,18 @@ The cluster is the module's own; each test leaves it in order for the next one.
 
 import asyncio
 import json
-import os
-import random
-import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import pytest_asyncio
 
+from tests.integration.breaking import cut_off_every_second, is_gone, kill, kill_and_await, skewed
 from tests.integration.looking import fetched
 from tests.integration.releases import JOBS, ended, job, restarts
-from tests.testbed.api import Api, RefusedError
+from tests.testbed.api import Api
 from tests.testbed.cluster_fixtures import installation
 from tests.testbed.faults import hold
 from tests.testbed.faulty import FaultyRegistry
@@ -40,8 +36,6 @@ QUICK_RESTARTS: Final = {
 """The kubelet's back-off would make thirty kills last an hour."""
 LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/inplaced/leases/inplaced.controller"
 NODE_IMAGES: Final = "/apis/apps.kruise.io/v1beta1/nodeimages"
-FAKETIME: Final = Path("/opt/faketime")
-"""Where the skewed agent finds the library that lies to it about the time."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -91,42 +85,6 @@ def each_was_fetched_once(release: Installation, made: Sequence[Image]) -> None:
         assert len(blobs) == len(set(blobs)) > 0
 
 
-async def pod_of(release: Installation, component: str) -> dict[str, Any]:
-    """One pod of the agent or the controller, by chance."""
-    path = f"/api/v1/namespaces/{release.namespace}/pods"
-    pods = await release.cluster.api.get(f"{path}?labelSelector=app.kubernetes.io/component={component}")
-    chosen: dict[str, Any] = random.choice(pods["items"])
-    return chosen
-
-
-async def kill(release: Installation, pod: Mapping[str, Any]) -> None:
-    """End the main process of *pod*, as the kernel does when memory is short."""
-    identifier = container_of(pod)
-    tasks = (await release.cluster.containerd.ctr("tasks", "ls")).splitlines()
-    (pid,) = [int(line.split()[1]) for line in tasks if line.startswith(identifier)]
-    os.kill(pid, signal.SIGKILL)
-
-
-def container_of(pod: Mapping[str, Any]) -> str:
-    """Which container is, or was last, the pod's only one."""
-    return str(pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://"))
-
-
-async def kill_and_await(release: Installation, *components: str) -> None:
-    """Kill a pod of each, and return when their successors are ready."""
-    killed = [await pod_of(release, component) for component in components]
-    for pod in killed:
-        await kill(release, pod)
-    for pod in killed:
-        path = f"/api/v1/namespaces/{release.namespace}/pods/{pod['metadata']['name']}"
-
-        async def is_back(path: str = path, dead: str = container_of(pod)) -> bool:
-            now = await release.cluster.api.get(path)
-            return container_of(now) != dead and bool(now["status"]["containerStatuses"][0]["ready"])
-
-        await until(is_back, timeout=60.0, what=f"the successor of {pod['metadata']['name']}", pause=0.1)
-
-
 async def over(api: Api, prefix: str) -> set[int]:
     """The numbers of the jobs that have ended."""
     jobs = (await api.get(JOBS))["items"]
@@ -165,25 +123,6 @@ async def test_a_restart_of_etcd_is_outlived(
     await all_is_well(release, prefix, made)
     each_was_fetched_once(release, made)
     assert await restarts(release) == before
-
-
-@asynccontextmanager
-async def cut_off_every_second(release: Installation) -> AsyncIterator[list[int]]:
-    """Break all connections of pods to the API server, watches and all, again and again; counts them."""
-    cut: list[int] = []
-
-    async def work() -> None:
-        while True:
-            cut.append(await asyncio.to_thread(release.cluster.addresses.cut_pods_off))
-            await asyncio.sleep(1.0)
-
-    task = asyncio.create_task(work())
-    try:
-        yield cut
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_connections_that_break_every_second_lose_nothing(
@@ -237,23 +176,6 @@ async def test_jobs_end_right_while_agents_and_controllers_are_killed(
     assert sum((await restarts(release)).values()) - sum(before.values()) == 2 * ROUNDS
 
 
-def skewed(offset: str) -> dict[str, Any]:
-    """Values of a release whose agents live *offset* from the right time."""
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    lies = {
-        "LD_PRELOAD": str(FAKETIME / library.name),
-        "FAKETIME": offset,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    return {
-        "agent": {
-            "extraEnv": [{"name": name, "value": value} for name, value in lies.items()],
-            "extraVolumes": [{"name": "faketime", "hostPath": {"path": str(library.parent)}}],
-            "extraVolumeMounts": [{"name": "faketime", "mountPath": str(FAKETIME), "readOnly": True}],
-        }
-    }
-
-
 async def test_a_node_whose_clock_is_wrong_ends_its_jobs_in_the_servers_time(
     release: Installation, api: Api, images: ImageMaker, prefix: str
 ) -> None:
@@ -304,14 +226,6 @@ async def test_a_node_that_is_removed_during_a_pull_drops_it_and_is_served_when_
     finally:
         await registry.stop()
     assert image.ref in await cluster.containerd.ctr("images", "ls", "-q")
-
-
-async def is_gone(api: Api, path: str) -> bool:
-    try:
-        await api.get(path)
-    except RefusedError as error:
-        return error.status == 404
-    return False
 
 
 async def test_it_is_changed_and_removed_as_helm_does(

@@ -1,6 +1,8 @@
 """The project as its users have it: pods of its own chart and image, beside a real kubelet and containerd."""
 
 import asyncio
+import base64
+import json
 import os
 import re
 import sys
@@ -8,13 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.breaking import is_gone
 from tests.integration.releases import JOBS, ended, job, restarts
+from tests.testbed.access import Basic
 from tests.testbed.api import Api, run
 from tests.testbed.cluster import Cluster
+from tests.testbed.faulty import FaultyRegistry
+from tests.testbed.processes import until
 from tests.testbed.product import Installation
 from tests.testbed.pushing import ImageMaker
 
 MOST_WRITES_OF_A_JOB = 5
+SECRETS = "/api/v1/namespaces/default/secrets"
+NODE_SECRETS = "/api/v1/namespaces/inplaced-node-secrets/secrets"
+PASSWORD = "correct horse"
 WRITES = re.compile(
     r'^apiserver_request_total\{.*code="2\d\d".*resource="(?:imagepulljobs|nodeimages|events|secrets)"'
     r'.*verb="(?:POST|PUT|PATCH|APPLY|DELETE)".*\} (\S+)$',
@@ -120,6 +129,36 @@ async def test_an_image_that_does_not_exist_is_told_with_its_remedy(
 
     assert f"{missing}: failed. ImageNotFound" in told
     assert "Correct the image name, tag or digest, or push it." in told
+
+
+async def test_a_pull_secret_reaches_the_node_sealed_and_goes_with_its_job(
+    installed: Installation, prefix: str
+) -> None:
+    api = installed.cluster.api
+    registry = FaultyRegistry(installed.cluster.addresses.node, access=Basic({"ada": PASSWORD}))
+    await registry.start()
+    try:
+        image = await ImageMaker(registry, prefix).make_random("app", 100_000)
+        config = json.dumps({"auths": {registry.host: {"username": "ada", "password": PASSWORD}}})
+        secret = {"metadata": {"name": prefix}, "type": "kubernetes.io/dockerconfigjson"}
+        await api.request("POST", SECRETS, secret | {"stringData": {".dockerconfigjson": config}})
+
+        await api.apply(job(prefix, image, pullSecrets=[prefix], completionPolicy={"type": "Never"}))
+        await api.kubectl("wait", "--for=jsonpath={.status.succeeded}=1", f"pj/{prefix}", "--timeout=60s")
+        sealed = await api.get(f"{NODE_SECRETS}/{installed.cluster.node}")
+        await api.kubectl("delete", f"imagepulljob/{prefix}")
+        await until(
+            lambda: is_gone(api, f"{NODE_SECRETS}/{installed.cluster.node}"),
+            timeout=20.0,
+            what="no sealed Secret",
+        )
+    finally:
+        await registry.stop()
+
+    kept = b"".join(base64.b64decode(value) for value in sealed["data"].values())
+    assert kept
+    assert PASSWORD.encode() not in kept
+    assert base64.b64encode(f"ada:{PASSWORD}".encode()) not in kept
 
 
 async def test_the_plugin_pulls_and_follows(installed: Installation, images: ImageMaker) -> None:

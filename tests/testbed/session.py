@@ -85,10 +85,9 @@ def unmount_below(directory: Path) -> None:
 def cgroup_directories(cgroup: str) -> Iterator[Path]:
     """The directories of *cgroup* and of those below it in every hierarchy, the innermost first."""
     for hierarchy in (CGROUPS, *sorted(CGROUPS.glob("*"))):
-        top = hierarchy / cgroup.strip("/")
-        if top.is_dir():
-            below = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
-            yield from (*below, top)
+        # os.walk says nothing of what goes while it looks.
+        for path, _, _ in os.walk(hierarchy / cgroup.strip("/"), topdown=False):
+            yield Path(path)
 
 
 def processes_in(cgroup: str) -> set[int]:
