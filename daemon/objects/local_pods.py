@@ -150,6 +150,12 @@ class SecretName(Wire, frozen=True):
     name: str = ""
 
 
+class PodOS(Wire, frozen=True):
+    """The operating system that the pod needs."""
+
+    name: str = ""
+
+
 class LocalPodSpec(Wire, frozen=True):
     """What the pod asks for."""
 
@@ -167,6 +173,7 @@ class LocalPodSpec(Wire, frozen=True):
     resources: ResourceRequirements = ResourceRequirements()
     """Of the pod as a whole, where the cluster serves it."""
     overhead: Mapping[str, str] = {}
+    os: PodOS = PodOS()
 
 
 class Running(Wire, frozen=True):
@@ -254,7 +261,18 @@ class LocalPod(Wire, frozen=True):
     kind: str = "Pod"
 
 
-_ASKING = frozenset({names.RESTART_ANNOTATION, names.RESOURCES_ANNOTATION, names.NEXT_REVISION_ANNOTATION})
+_ASKING = frozenset(
+    {
+        names.RESTART_ANNOTATION,
+        names.RESOURCES_ANNOTATION,
+        names.RESIZE_RECORD_ANNOTATION,
+        names.NEXT_REVISION_ANNOTATION,
+    }
+)
+RESIZE_PENDING = "PodResizePending"
+RESIZE_IN_PROGRESS = "PodResizeInProgress"
+"""The kubelet's conditions of a resize (KEP-1287)."""
+_RESIZES = frozenset({RESIZE_PENDING, RESIZE_IN_PROGRESS})
 
 _GATES = frozenset({names.IN_PLACE_UPDATE_READY, names.KRUISE_POD_READY})
 
@@ -290,8 +308,11 @@ def slim_for_centre(pod: LocalPod) -> LocalPod:
 
 
 def slim(pod: LocalPod) -> LocalPod:
-    """*pod*, less what the agent reads only of pods that ask for something."""
-    if is_asking(pod):
+    """*pod*, less what the agent reads only of pods that ask for something.
+
+    A pod that is being resized, by whomever, takes more room than its spec says: it is kept whole as well.
+    """
+    if is_asking(pod) or any(each.type in _RESIZES for each in pod.status.conditions):
         return pod
     metadata, spec, status = pod.metadata, pod.spec, pod.status
     return LocalPod(
