@@ -199,6 +199,28 @@ class AgentConfig(Config):
         Meta(description="Directory in which the key for sealed secrets is kept; nothing: in memory only."),
     ] = None
 
+    memory_margin_mib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=_INT32,
+            description="MiB that a lowered memory limit must lie above what its container uses.",
+        ),
+    ] = 16
+    resize_check_interval: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=86400,
+            description="Seconds between two looks whether the runtime keeps what was resized.",
+        ),
+    ] = 60.0
+
+    @property
+    def memory_margin_bytes(self) -> int:
+        """The margin above what a container uses."""
+        return self.memory_margin_mib * 1024**2
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerConfig:

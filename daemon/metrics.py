@@ -27,6 +27,18 @@ PULL_REASONS = (
 )
 """Every reason a failed attempt can have, the look before it included: the label set starts at 0."""
 
+RESIZE_OUTCOMES = (
+    "InSync",
+    "Resizing",
+    "Deferred",
+    "Infeasible",
+    "UnsafeDecrease",
+    "Error",
+    "RolledBack",
+    "Unsupported",
+)
+"""The reasons of the condition ResourcesInSync."""
+
 
 class Metrics:
     """All series, made at start so that a dashboard shows them before the first event."""
@@ -35,6 +47,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._engine()
         self._pulling()
+        self._resizing()
         self._runtime()
         self._restarting()
         self._in_place()
@@ -103,6 +116,25 @@ class Metrics:
             "Restarts of a container that nobody asked for: its restartCount less the planned ones.",
             ["namespace", "pod", "container"],
             registry=self.registry,
+        )
+
+    def _resizing(self) -> None:
+        self.resizes = Counter(
+            "inplaced_resizes_total",
+            "Resizes of pods by what became of them; a resize that waits and then ends is counted as both.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in RESIZE_OUTCOMES:
+            self.resizes.labels(outcome)
+        self.resize_seconds = Histogram(
+            "inplaced_resize_duration_seconds",
+            "From seeing the wish to kubelet and runtime having it.",
+            buckets=_WAIT_SECONDS,
+            registry=self.registry,
+        )
+        self.resizes_deferred = Gauge(
+            "inplaced_resizes_deferred", "Resizes that wait for room on the node.", registry=self.registry
         )
 
     def _runtime(self) -> None:

@@ -58,7 +58,7 @@ def error_of_status(
         message="" if confidential else status.message,
         retry_after=wait or (details.retry_after_seconds if details is not None else 0.0),
     )
-    if isinstance(error, RefusedError) and details is not None and not confidential:
+    if isinstance(error, RefusedError | ForbiddenError) and details is not None and not confidential:
         error.causes = details.causes
     return error
 

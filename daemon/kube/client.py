@@ -186,6 +186,17 @@ class ApiClient:
             f"discover {resource.plural}", message=f"{resource.group} is served in none of {tried}"
         )
 
+    async def offers(self, resource: Resource[Any], subresource: str) -> bool:
+        """Tell whether the server has that subresource of *resource*."""
+        ask = Ask("get", "resources", resource.collection().rpartition("/")[0])
+        served = _DISCOVERY.decode(await self._transport.fetch(ask, self._deadline)).resources
+        return any(each.name == f"{resource.plural}/{subresource}" for each in served)
+
+    async def version(self) -> str:
+        """The server's own version, such as ``v1.37.2``."""
+        answer = await self._transport.fetch(Ask("get", "version", "/version"), self._deadline)
+        return _VERSION.decode(answer).git_version
+
 
 class _ServedResource(msgspec.Struct, frozen=True):
     name: str
@@ -199,8 +210,13 @@ class _Kind(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    git_version: str = ""
+
+
 _DISCOVERY = msgspec.json.Decoder(_ServedResources)
 _KIND = msgspec.json.Decoder(_Kind)
+_VERSION = msgspec.json.Decoder(_Version)
 
 
 def _ask(verb: str, resource: Resource[Any], key: Key) -> Ask:

@@ -107,6 +107,9 @@ class ForbiddenError(ApiError):
 
     remedy = "compare the RBAC rules and admission policies of the installed chart"
 
+    causes: tuple[StatusCause, ...] = ()
+    """What an admission plugin gives as its reason, in CamelCase."""
+
 
 class MissingError(ApiError, NotFoundError):
     """The object, its namespace or its kind is not there."""

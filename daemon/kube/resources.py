@@ -11,6 +11,7 @@ from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.launch_order import kept_by_centre
 from daemon.objects.leases import Lease
+from daemon.objects.local_nodes import LocalNode
 from daemon.objects.local_pods import LocalPod, slim
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
@@ -95,6 +96,8 @@ VOLUME_CLAIMS = Resource(PersistentVolumeClaim, "", "v1", "persistentvolumeclaim
 NODES = Resource(Node, "", "v1", "nodes", namespaced=False)
 PODS = Resource(Pod, "", "v1", "pods", kept=pods.slim)
 """Pods as a controller reads them that only wants to know where they are."""
+LOCAL_NODES = Resource(LocalNode, "", "v1", "nodes", namespaced=False, named="Node")
+"""The one node of an agent, as it reads it."""
 LOCAL_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod", kept=slim, packed=True)
 """Pods as the agent of their node reads them."""
 WHOLE_PODS = Resource(LocalPod, "", "v1", "pods", named="Pod")

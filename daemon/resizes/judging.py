@@ -75,6 +75,8 @@ class Finding:
     before: Changes | None = None
     cause: str = ""
     repair: Repair | None = None
+    doubted: bool = False
+    """Whether the runtime has other numbers than the kubelet believes."""
     wake_in: float | None = None
 
 
@@ -297,17 +299,26 @@ def _resizing(case: Case, progress: Progress) -> Finding:
 
 
 def _verified(case: Case, target: Changes) -> Judgement:
+    if case.seen.problem:
+        known = case.record is not None and case.record.reason == Outcome.IN_SYNC
+        told = f"the runtime could not be asked: {case.seen.problem}"
+        return _told(case, None if known else Outcome.RESIZING, told, wake_in=LOOK_AGAIN)
     if case.seen.numbers is None:
         return Question.NUMBERS
     doubt = next(_doubts(case, target), None)
     if doubt is None:
         return _told(case, Outcome.IN_SYNC, wording.resources(target))
-    patience = _DOUBT * 2 ** min(case.seen.repairs, 5)
-    given_up = case.seen.repairs >= _GIVING_UP
-    outcome, message = (Outcome.ERROR, wording.stubborn(doubt.why)) if given_up else (None, "")
-    if case.seen.doubted_for < patience:
-        return _told(case, outcome, message, wake_in=patience - case.seen.doubted_for)
-    return Finding(outcome, message, case.digest, case.wish.revision, repair=doubt, wake_in=LOOK_AGAIN)
+    left = _DOUBT * 2 ** min(case.seen.repairs, 5) - case.seen.doubted_for
+    stubborn = case.seen.repairs >= _GIVING_UP
+    return Finding(
+        Outcome.ERROR if stubborn else None,
+        wording.stubborn(doubt.why) if stubborn else "",
+        case.digest,
+        case.wish.revision,
+        repair=doubt if left <= 0 else None,
+        doubted=True,
+        wake_in=left if left > 0 else LOOK_AGAIN,
+    )
 
 
 def _doubts(case: Case, target: Changes) -> Iterator[Repair]:

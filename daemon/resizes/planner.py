@@ -27,6 +27,7 @@ class _Made:
     steps: list[Step] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     questions: dict[str, Question] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
     wakes: list[float] = field(default_factory=list)
 
 
@@ -45,7 +46,13 @@ def plan(seen: Observed) -> Plan:
             _tell(made, seen, each, judged)
     for claim in _granted(made, seen, claims):
         made.steps.append(_resize(claim))
-    return Plan(tuple(made.steps), tuple(made.verdicts), made.questions, min(made.wakes, default=None))
+    return Plan(
+        steps=tuple(made.steps),
+        verdicts=tuple(made.verdicts),
+        questions=made.questions,
+        doubted=frozenset(made.doubted),
+        wake_in=min(made.wakes, default=None),
+    )
 
 
 def _granted(made: _Made, seen: Observed, claims: Sequence[Claim]) -> Iterator[Claim]:
@@ -67,10 +74,10 @@ def free_now(seen: Observed) -> Room | None:
     """What all pods of the node leave; None while the Node cannot be read."""
     if seen.allocatable is None:
         return None
-    free = seen.allocatable
-    for pod in (*(each.pod for each in seen.asking), *seen.others):
-        if is_taking(pod):
-            free = free.less(taken_by(pod))
+    free = seen.allocatable.less(seen.others)
+    for each in seen.asking:
+        if is_taking(each.pod):
+            free = free.less(taken_by(each.pod))
     return free
 
 
@@ -102,6 +109,8 @@ def _resize(claim: Claim) -> Resize:
 def _tell(made: _Made, seen: Observed, about: PodSeen, finding: Finding) -> None:
     if finding.repair is not None:
         made.steps.append(finding.repair)
+    if finding.doubted:
+        made.doubted.add(about.pod.metadata.uid)
     if finding.wake_in is not None:
         made.wakes.append(finding.wake_in)
     if finding.outcome is not None:

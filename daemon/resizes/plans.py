@@ -51,6 +51,8 @@ class PodSeen:
     """By container, the memory in bytes that cannot be reclaimed at once; None where it cannot be read."""
     numbers: Mapping[str, Numbers | None] | None = None
     """By running container, what the runtime says of it; None where it does not say."""
+    problem: str = ""
+    """Why the runtime could not be asked for the numbers."""
     refusal: Refusal | None = None
     patched_for: float | None = None
     """Seconds since this process last patched it; None when it did not."""
@@ -66,8 +68,8 @@ class Observed:
 
     now: datetime
     asking: Sequence[PodSeen]
-    others: Sequence[LocalPod]
-    """The pods that ask for nothing of us: they take room."""
+    others: Room
+    """What the pods take that ask for nothing of us."""
     allocatable: Room | None
     """None while the Node cannot be read: then the kubelet alone counts room."""
     served: Served
@@ -128,5 +130,7 @@ class Plan:
     verdicts: tuple[Verdict, ...] = ()
     questions: Mapping[str, Question] = field(default_factory=dict)
     """By UID: plan again when they are answered."""
+    doubted: frozenset[str] = frozenset()
+    """By UID: pods of which the runtime has other numbers than the kubelet believes."""
     wake_in: float | None = None
     """Seconds until the same would mean something else."""

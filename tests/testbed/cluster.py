@@ -62,7 +62,8 @@ class Cluster:
         return self.control_plane.addresses
 
     @property
-    def _pods_cgroup(self) -> str:
+    def pods_cgroup(self) -> str:
+        """Parent of the cgroups of all its pods."""
         return f"{session.current_session().cgroup}/{self.directory.name}-pods"
 
     @property
@@ -107,7 +108,7 @@ class Cluster:
         self.containerd.directory.mkdir()
         await asyncio.to_thread(connect_pods, self.containerd.directory, self.addresses)
         # Processes of pods are nobody's children: they end when nothing is left that would start others.
-        self._ends.callback(session.remove_cgroup, self._pods_cgroup)
+        self._ends.callback(session.remove_cgroup, self.pods_cgroup)
         for server in (self.registry, self.containerd):
             self._ends.push_async_callback(server.stop)
             await server.start()
@@ -139,7 +140,7 @@ class Cluster:
             serving=plane.authority.server("kubelet", [self.addresses.node], [self.node]),
             ca=plane.authority.certificate,
             runtime=self.containerd.endpoint,
-            cgroup=self._pods_cgroup,
+            cgroup=self.pods_cgroup,
             settings=self.kubelet_settings,
         )
         self.controllers = self._process(
