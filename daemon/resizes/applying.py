@@ -49,8 +49,10 @@ class Applier:
 
     async def _resize(self, step: Resize) -> bool:
         pod, doings = step.pod, self._remembered.of(step.pod.metadata.uid)
-        document = patch_of(pod, step.values, counted(pod, step.restarts))
+        document = patch_of(pod, step.values)
         try:
+            if counted(pod, step.restarts):  # before the kubelet can stop it: a resize takes no annotation
+                await self._around.reports.tell(pod, stopped=step.restarts)
             told = await self._around.client.patch(
                 LOCAL_PODS, pod.metadata.key, strategic_merge_patch(document), subresource="resize"
             )

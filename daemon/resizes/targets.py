@@ -100,11 +100,8 @@ def number(text: str | None) -> Fraction | None:
         return None
 
 
-def patch_of(pod: LocalPod, values: tuple[Value, ...], annotations: Mapping[str, str]) -> dict[str, Any]:
+def patch_of(pod: LocalPod, values: tuple[Value, ...]) -> dict[str, Any]:
     """The strategic merge patch of ``pods/resize`` that sets *values* in exactly this pod."""
-    metadata: dict[str, Any] = {"uid": pod.metadata.uid}
-    if annotations:
-        metadata["annotations"] = dict(annotations)
     spec: dict[str, Any] = {}
     sidecars = {each.name for each in pod.spec.init_containers}
     resources: dict[str, dict[str, dict[str, str]]] = {}
@@ -116,7 +113,7 @@ def patch_of(pod: LocalPod, values: tuple[Value, ...], annotations: Mapping[str,
         else:
             place = "initContainers" if name in sidecars else "containers"
             spec.setdefault(place, []).append({"name": name, "resources": changed})
-    return {"metadata": metadata, "spec": spec}
+    return {"metadata": {"uid": pod.metadata.uid}, "spec": spec}
 
 
 def allocated_in(pod: LocalPod, target: Changes) -> dict[str, ResourceRequirements]:
@@ -138,11 +135,3 @@ def _given_to(pod: LocalPod, name: str) -> tuple[Mapping[str, str], Mapping[str,
         return {}, {}
     seen = status.resources or ResourceRequirements()
     return status.allocated_resources or seen.requests, seen.limits
-
-
-def told(name: str, changes: Changes, only: tuple[Value, ...]) -> str:
-    """The values of one container for a person, those in *only*."""
-    parts = [
-        f"{value.resource} {value.part[:-1]} {value.quantity}" for value in only if value.container == name
-    ]
-    return f"{name or 'the pod'}: {', '.join(parts)}" if parts and name in changes else ""

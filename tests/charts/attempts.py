@@ -70,7 +70,23 @@ POD_STATUS: Final = {"status": {"message": "tried"}}
 RESIZE: Final[Mapping[str, Any]] = {
     "spec": {"containers": [{"name": "holder", "resources": {"requests": {"cpu": "2m"}}}]}
 }
-
+BEYOND: Final[Mapping[str, Any]] = {
+    "metadata": {"labels": {"tried": "yes"}, "annotations": {"tried": "yes"}, "finalizers": ["a/b"]},
+    "spec": {
+        "priority": 9,
+        "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
+        "containers": [
+            {
+                "name": "holder",
+                "image": "registry.test/stolen:1",
+                "command": ["sh"],
+                "resources": {"requests": {"cpu": "3m"}},
+                "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}],
+            }
+        ],
+    },
+}
+"""A resize, and all that might be slipped in with it."""
 GRANTED: Final[Mapping[str, Attempt]] = {
     "read its node": Attempt("GET", f"{NODE_IMAGES}/{OWN}"),
     "list its node": Attempt("GET", f"{NODE_IMAGES}?fieldSelector=metadata.name={OWN}"),
@@ -90,6 +106,10 @@ GRANTED: Final[Mapping[str, Attempt]] = {
     "record an event": Attempt("POST", EVENTS, event("own-new", OWN)),
     "record it again": Attempt("PATCH", f"{EVENTS}/own-new", SERIES),
     "read its node's sealed secrets": Attempt("GET", f"{SECRETS}/{OWN}"),
+    "list the pods of its node": Attempt("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={OWN}"),
+    "read its Node": Attempt("GET", f"/api/v1/nodes?fieldSelector=metadata.name={OWN}"),
+    "tell its own pod's status": Attempt("PATCH", f"{PODS}/own-pod/status", POD_STATUS),
+    "resize its own pod": Attempt("PATCH", f"{PODS}/own-pod/resize", RESIZE),
 }
 """What an agent does, in this order."""
 
@@ -124,6 +144,8 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     ),
     "record an event as another node": Attempt("POST", EVENTS, event("stolen", OTHER)),
     "change another node's event": Attempt("PATCH", f"{EVENTS}/of-other", SERIES),
+    "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
+    "resize another node's pod": Attempt("PATCH", f"{PODS}/other-pod/resize", RESIZE),
 }
 """Writes that RBAC grants, and that only the admission policy can tell from the agent's own."""
 
@@ -178,7 +200,6 @@ OF_NO_BUSINESS: Final[Mapping[str, Attempt]] = {
     "label another node's pod": Attempt("PATCH", f"{PODS}/other-pod", LABEL),
     "remove its own pod": Attempt("DELETE", f"{PODS}/own-pod"),
     "remove another node's pod": Attempt("DELETE", f"{PODS}/other-pod"),
-    "resize another node's pod": Attempt("PATCH", f"{PODS}/other-pod/resize", RESIZE),
 }
 """Writes that nobody grants, and that the admission policy refuses even where somebody did by mistake."""
 
@@ -203,12 +224,10 @@ ELSEWHERE: Final[Mapping[str, Attempt]] = {
         {"metadata": {"name": "old"}, "involvedObject": {"namespace": "default"}, "reportingInstance": OWN},
     ),
     "read its own pod": Attempt("GET", f"{PODS}/own-pod"),
-    "resize its own pod": Attempt("PATCH", f"{PODS}/own-pod/resize", RESIZE),
     "run a command in another node's pod": Attempt("POST", f"{PODS}/other-pod/exec?command=id"),
     "evict another node's pod": Attempt(
         "POST", f"{PODS}/other-pod/eviction", {"metadata": {"name": "other-pod"}}
     ),
-    "list nodes": Attempt("GET", "/api/v1/nodes"),
     "label its own Node": Attempt("PATCH", f"/api/v1/nodes/{OWN}", LABEL),
     "tell another Node's status": Attempt("PATCH", f"/api/v1/nodes/{OTHER}/status", {"status": {}}),
     "list ConfigMaps": Attempt("GET", "/api/v1/namespaces/NAMESPACE/configmaps"),

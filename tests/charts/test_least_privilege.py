@@ -1,5 +1,6 @@
 """What an agent's stolen token is good for: nothing but what the agent itself does, on its own node."""
 
+import contextlib
 from collections.abc import Mapping
 
 import pytest
@@ -8,6 +9,7 @@ import pytest_asyncio
 from daemon import names
 from tests.charts.attempts import (
     ADMINISTRATOR,
+    BEYOND,
     ELSEWHERE,
     GRANTED,
     NODE_IMAGES,
@@ -147,6 +149,30 @@ async def test_a_write_of_the_status_changes_nothing_else(stage: Stage) -> None:
     after = await stage.admin.get(f"{NODE_IMAGES}/{OWN}")
     assert after.get("spec") == before.get("spec")
     assert not {"labels", "annotations", "finalizers"} & after["metadata"].keys()
+
+
+@pytest.mark.parametrize("resource", ["ephemeral-storage", "example.com/gpu"])
+async def test_a_resize_is_of_cpu_and_memory_alone(stage: Stage, resource: str) -> None:
+    resources = {"requests": {resource: "1"}, "limits": {resource: "1"}}
+    body = {"spec": {"containers": [{"name": "holder", "resources": resources}]}}
+
+    with pytest.raises(RefusedError, match="only cpu and memory resources are mutable"):
+        await stage.attempt(Attempt("PATCH", f"{PODS}/own-pod/resize", body))
+
+
+async def test_nothing_else_is_changed_by_a_resize(stage: Stage) -> None:
+    path = f"{PODS.replace('NAMESPACE', stage.namespace)}/own-pod"
+    before = await stage.admin.get(path)
+
+    with contextlib.suppress(RefusedError):
+        await stage.attempt(Attempt("PATCH", f"{PODS}/own-pod/resize", BEYOND))
+
+    after = await stage.admin.get(path)
+    for each in (before, after):
+        each["spec"]["containers"][0]["resources"] = {}
+    assert after["spec"] == before["spec"]
+    assert not {"finalizers", "labels"} & after["metadata"].keys()
+    assert "tried" not in after["metadata"].get("annotations", {})
 
 
 async def test_the_policy_can_be_left_out(kinds: Api) -> None:

@@ -325,7 +325,7 @@ def test_the_runtime_must_agree() -> None:
     young = plan(world(seen(there, numbers=other, doubted_for=1.0)))
     old = plan(world(seen(there, numbers=other, doubted_for=3.0)))
 
-    assert (young.steps, young.verdicts, young.doubted) == ((), (), {"uid-web"})
+    assert (young.steps, young.verdicts, young.doubted) == ((), (), frozenset({"uid-web"}))
     assert young.wake_in == 2.0
     (step,) = old.steps
     assert isinstance(step, Repair)
