@@ -58,13 +58,14 @@ class Resizes:
         self._applier = Applier(around, self._asker, self._remembered)
         self._reports = ResizeReports(around, self._remembered)
         self._served: Served | None = None
-        self._started = asyncio.Event()
+        self._asked = asyncio.Event()
+        """Set when a pod has asked for something: on most nodes none ever does."""
         self._controller: Controller[Key] = Controller("resizes", self.reconcile, around.metrics)
 
     @property
     def feeders(self) -> Sequence[Part]:
         """What runs until it is cancelled."""
-        return (self._node.run, self._prepare)
+        return (self._work,)
 
     @property
     def workers(self) -> Sequence[Part]:
@@ -82,20 +83,27 @@ class Resizes:
         self._node.subscribe(lambda _key: self.wake())
         for pod in self._around.pods.list():
             self._standing.take(None, pod)
-        self._started.set()
+        self.wake()
 
     def wake(self) -> None:
         """Have a new plan made, once it is known what the API server serves."""
-        if self._served is not None and self._standing.asking:
-            self._controller.queue.add(self._key)
+        if self._standing.asking:
+            self._asked.set()
+            if self._served is not None:
+                self._controller.queue.add(self._key)
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
         if self._standing.take(before, after):
             self.wake()
 
-    async def _prepare(self) -> None:
-        """Learn what there is to work with, and go on looking while that is too little."""
-        await self._started.wait()
+    async def _work(self) -> None:
+        """Follow the node from when the first pod asks for something, and learn what is served."""
+        await self._asked.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._node.run(), name="resizes-node")
+            group.create_task(self._learn(), name="resizes-served")
+
+    async def _learn(self) -> None:
         try:
             async with asyncio.timeout(_NODE_PATIENCE):
                 await self._node.synced()
@@ -103,7 +111,7 @@ class Resizes:
             log.warning("node cannot be read: room is left to the kubelet", node=self._key.name)
         while self._served is None or not self._served.resize:
             self._served = await self._discover()
-            self._controller.queue.add(self._key)
+            self.wake()
             await asyncio.sleep(_SERVED_AGAIN)
 
     async def _discover(self) -> Served:

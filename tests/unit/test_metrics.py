@@ -24,6 +24,8 @@ COUNTED_THINGS = {
     "inplaced_container_unplanned_restarts",
     "inplaced_pod_update_writes",
     "inplaced_events_dropped",
+    "inplaced_resizes",
+    "inplaced_resizes_deferred",
 }
 """Numbers of things, and yes or no: they have no unit."""
 
@@ -56,6 +58,7 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
         "inplaced_reconciles",
         "inplaced_pulls",
         "inplaced_pull_retries",
+        "inplaced_resizes",
         "inplaced_pull_fetched_bytes",
         "inplaced_pull_reused_bytes",
         "inplaced_api_requests",
@@ -66,6 +69,7 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
     }
     assert {name for name, type_ in types.items() if type_ == "histogram"} == {
         "inplaced_reconcile_seconds",
+        "inplaced_resize_duration_seconds",
         "inplaced_pull_duration_seconds",
         "inplaced_pull_queue_wait_seconds",
         "inplaced_cri_call_duration_seconds",
