@@ -106,9 +106,7 @@ GRANTED: Final[Mapping[str, Attempt]] = {
     "record an event": Attempt("POST", EVENTS, event("own-new", OWN)),
     "record it again": Attempt("PATCH", f"{EVENTS}/own-new", SERIES),
     "read its node's sealed secrets": Attempt("GET", f"{SECRETS}/{OWN}"),
-    "list the pods of its node": Attempt("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={OWN}"),
     "read its Node": Attempt("GET", f"/api/v1/nodes?fieldSelector=metadata.name={OWN}"),
-    "tell its own pod's status": Attempt("PATCH", f"{PODS}/own-pod/status", POD_STATUS),
     "resize its own pod": Attempt("PATCH", f"{PODS}/own-pod/resize", RESIZE),
 }
 """What an agent does, in this order."""
@@ -144,7 +142,6 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     ),
     "record an event as another node": Attempt("POST", EVENTS, event("stolen", OTHER)),
     "change another node's event": Attempt("PATCH", f"{EVENTS}/of-other", SERIES),
-    "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
     "resize another node's pod": Attempt("PATCH", f"{PODS}/other-pod/resize", RESIZE),
 }
 """Writes that RBAC grants, and that only the admission policy can tell from the agent's own."""
