@@ -1,13 +1,9 @@
-"""Pods whose containers are to be restarted in place: they count their own starts, on a real kubelet.
-
-The count is kept in a volume of the pod, which survives its containers; the test reads it on the node, since
-nothing else tells how often a container really started, and with which environment.
-"""
+"""Agent and controller beside a real kubelet, for pods that are to be restarted in place."""
 
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +15,7 @@ from tests.charts.fixtures import with_kinds
 from tests.charts.rendering import render
 from tests.testbed.api import PATCHES, Api
 from tests.testbed.cluster import Cluster
+from tests.testbed.counting import Start, condition, counting, deployment, is_settled
 from tests.testbed.pod_agent import PodAgent
 from tests.testbed.processes import Process, until
 from tests.testbed.pushing import Image, ImageMaker
@@ -28,23 +25,6 @@ NAMESPACE: Final = "inplaced"
 PATIENCE: Final = 60.0
 PAUSE: Final = 0.02
 _RIGHTS: Final = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-_SCRIPT: Final = """
-busybox awk '{printf "%s ", $1}' /proc/uptime >> /count/$NAME-starts
-echo "$COLOUR" >> /count/$NAME-starts
-trap 'busybox awk "{print \\$1}" /proc/uptime >> /count/$NAME-terms; exit 0' TERM
-while :; do sleep 3600 & wait; done
-"""
-OPTED_IN: Final = {"inplaced.dev/restart-on-metadata-change": "true"}
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """One start of a container."""
-
-    at: float
-    """Seconds since the machine's boot, in hundredths."""
-    colour: str
-    """The variable as the container had it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -121,27 +101,70 @@ class Restarting:
             made: dict[str, Any] = await answer.json()
             return made
 
-    async def delete(self, *names: str) -> None:
-        """Remove pods at once."""
+    async def deploy(self, name: str, replicas: int, **changes: Any) -> list[str]:
+        """Have a Deployment make such pods, and return their names when all are in sync."""
+        body = deployment(name, self.image.ref, replicas, **changes)
+        await self.api.request("POST", "/apis/apps/v1/namespaces/default/deployments", body)
+        found: list[str] = []
+
+        async def is_there() -> bool:
+            pods = await self.labelled(name)
+            found[:] = [each["metadata"]["name"] for each in pods]
+            return len(pods) == replicas and all(condition(each).get("status") == "True" for each in pods)
+
+        await until(is_there, timeout=PATIENCE, what=f"pods of {name}", pause=PAUSE)
+        return found
+
+    async def labelled(self, app: str) -> list[dict[str, Any]]:
+        """The pods with that value of the label "app"."""
+        path = f"/api/v1/namespaces/default/pods?labelSelector=app%3D{app}"
+        async with self.client.get(path) as answer:
+            items: list[dict[str, Any]] = (await answer.json())["items"]
+            return items
+
+    async def events(self, name: str) -> list[tuple[str, str, str]]:
+        """Who reports what about a pod, and what is said."""
+        path = f"/apis/events.k8s.io/v1/namespaces/default/events?fieldSelector=regarding.name%3D{name}"
+        async with self.client.get(path) as answer:
+            items = (await answer.json())["items"]
+        return [(each["reportingController"], each["reason"], each.get("note", "")) for each in items]
+
+    async def delete(self, *names: str, grace: int = 0) -> None:
+        """Have pods removed, within *grace* seconds."""
         for name in names:
             async with self.client.delete(
-                f"/api/v1/namespaces/default/pods/{name}", json={"gracePeriodSeconds": 0}
+                f"/api/v1/namespaces/default/pods/{name}", json={"gracePeriodSeconds": grace}
             ) as answer:
                 await answer.read()
 
     def starts(self, pod: Mapping[str, Any], container: str = "app") -> list[Start]:
         """Every start of a container of that pod, as it counted them itself."""
-        lines = self._lines(pod, f"{container}-starts")
+        lines = self.lines(pod, f"{container}-starts")
         return [Start(float(at), colour) for at, _, colour in (line.partition(" ") for line in lines)]
 
     def terms(self, pod: Mapping[str, Any], container: str = "app") -> list[float]:
         """When the container was asked to end, each time, in seconds since boot."""
-        return [float(line) for line in self._lines(pod, f"{container}-terms")]
+        return [float(line) for line in self.lines(pod, f"{container}-terms")]
 
-    def _lines(self, pod: Mapping[str, Any], file: str) -> list[str]:
-        volumes = self.cluster.kubelet.root / "pods" / pod["metadata"]["uid"] / "volumes"
-        path = volumes / "kubernetes.io~empty-dir" / "count" / file
+    def lines(self, pod: Mapping[str, Any], file: str) -> list[str]:
+        """What the containers of that pod wrote into a file of their volume."""
+        path = self.directory(pod) / file
         return path.read_text().splitlines() if path.exists() else []
+
+    def directory(self, pod: Mapping[str, Any]) -> Path:
+        """Where that volume is on the node."""
+        uid: str = pod["metadata"]["uid"]
+        volumes = self.cluster.kubelet.root / "pods" / uid / "volumes"
+        return volumes / "kubernetes.io~empty-dir" / "count"
+
+    async def gone(self, name: str, timeout: float) -> None:
+        """Wait until there is no such pod."""
+
+        async def is_gone() -> bool:
+            async with self.client.get(f"/api/v1/namespaces/default/pods/{name}") as answer:
+                return answer.status == 404
+
+        await until(is_gone, timeout=timeout, what=f"the end of {name}", pause=PAUSE)
 
     async def until(
         self, name: str, reached: Callable[[dict[str, Any]], object], what: str, timeout: float = PATIENCE
@@ -172,89 +195,6 @@ class Restarting:
 def boot_time() -> float:
     """What /proc/uptime counts."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def condition(pod: Mapping[str, Any], type_: str = "inplaced.dev/ContainersInSync") -> dict[str, Any]:
-    """A condition of the pod, empty when it has none of that type."""
-    every: list[dict[str, Any]] = pod.get("status", {}).get("conditions", [])
-    return next((each for each in every if each["type"] == type_), {})
-
-
-def planned(pod: Mapping[str, Any], container: str = "app") -> int:
-    """How many restarts the pod says were asked for."""
-    told = pod["metadata"].get("annotations", {}).get("inplaced.dev/planned-restarts", "{}")
-    return int(json.loads(told).get(container, 0))
-
-
-def restart_count(pod: Mapping[str, Any], container: str = "app") -> int:
-    """As the kubelet counts."""
-    statuses = pod["status"].get("containerStatuses", [])
-    return next((each["restartCount"] for each in statuses if each["name"] == container), 0)
-
-
-def is_settled(pod: Mapping[str, Any], count: int) -> bool:
-    """Whether *count* restarts are done and told."""
-    return (
-        planned(pod) >= count
-        and restart_count(pod) >= count
-        and condition(pod).get("status") == "True"
-        and "inplaced.dev/restart-granted" not in pod["metadata"]["annotations"]
-    )
-
-
-def counting(
-    name: str,
-    image: str,
-    *,
-    annotations: Mapping[str, str] | None = None,
-    owner: Mapping[str, Any] | None = None,
-    containers: Sequence[Mapping[str, Any]] = (),
-    spec: Mapping[str, Any] | None = None,
-    env: Sequence[Mapping[str, Any]] = (),
-    container: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """A pod whose container "app" has COLOUR from the annotation "colour" and counts its starts."""
-    metadata: dict[str, Any] = {
-        "name": name,
-        "labels": {"app": name},
-        "annotations": {"colour": "red", **OPTED_IN, **(annotations or {})},
-    }
-    if owner is not None:
-        metadata["ownerReferences"] = [owner]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {
-            "terminationGracePeriodSeconds": 5,
-            "automountServiceAccountToken": False,
-            "dnsPolicy": "Default",
-            "containers": [
-                {**counter("app", image, env), **(container or {})},
-                *containers,
-            ],
-            "volumes": [{"name": "count", "emptyDir": {}}],
-            **(spec or {}),
-        },
-    }
-
-
-def counter(name: str, image: str, env: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """A container that counts its starts."""
-    return {
-        "name": name,
-        "image": image,
-        "command": ["sh", "-c", _SCRIPT],
-        "env": [
-            {"name": "NAME", "value": name},
-            {
-                "name": "COLOUR",
-                "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['colour']"}},
-            },
-            *env,
-        ],
-        "volumeMounts": [{"name": "count", "mountPath": "/count"}],
-    }
 
 
 @asynccontextmanager
