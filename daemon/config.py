@@ -277,6 +277,9 @@ class ControllerConfig:
             description="Seconds without a sign of life after which an agent counts as silent.",
         ),
     ] = 55.0
+    clone_sets: Annotated[
+        bool, Meta(description="Look after CloneSets; not where OpenKruise's manager does.")
+    ] = True
     listen: Annotated[
         str,
         _matching(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,11 +12,13 @@ from daemon import names
 from daemon.config import ControllerConfig
 from daemon.engine.clock import Clock
 from daemon.engine.reconciling import Controller
+from daemon.inplace.updates import PodUpdates
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.leases import Pulses
 from daemon.kube.objects import KubeObjects
+from daemon.kube.pod_readiness import PodReadiness
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import (
     CLUSTER_PODS,
@@ -47,10 +50,11 @@ from daemon.pulljobs.sealing import Sealer, SealObjects
 from daemon.pulljobs.silence import Signs, Silence
 from daemon.recreaterequests import reconciler as recreating
 from daemon.recreaterequests.gates import PodGates
-from daemon.recreaterequests.readiness import PodReadiness
 from daemon.restartgrants.reconciler import RestartGrants
 from daemon.workloadrestarts import reconciler as restarting
 from daemon.workloadrestarts.targets import Targets
+from daemon.workloads.clonesets.assembly import CloneSetController
+from daemon.workloads.clonesets.assembly import Surroundings as CloneSetSurroundings
 
 log = structlog.get_logger()
 
@@ -121,18 +125,42 @@ class Leading:
             strategy=config.restart_strategy,
             debounce=config.restart_debounce,
         )
-        signs = Signs(
-            nodes=lambda: [image.metadata.name for image in self.node_images.list()],
-            alive=lambda node: self._pulses.alive(self._lease(node)),
-            begun=lambda node: self._leases.get(self._lease(node)) is not None,
-            lapse=config.silence,
-        )
-        self._silence = Silence(signs, clock, self._hear, patience=config.silence)
+        self._clone_sets = self._sets(version, clock) if config.clone_sets else None
+        self._silence = Silence(self._signs(), clock, self._hear, patience=config.silence)
         self._recreate_requests = recreating.RecreateRequests(
             recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
         )
         self._pod_gates = PodGates(self.pods, PodReadiness(client, clock), metrics)
         self._workload_restarts = restarting.WorkloadRestarts(self._restarting(clock))
+
+    def _signs(self) -> Signs:
+        return Signs(
+            nodes=lambda: [image.metadata.name for image in self.node_images.list()],
+            alive=lambda node: self._pulses.alive(self._lease(node)),
+            begun=lambda node: self._leases.get(self._lease(node)) is not None,
+            lapse=self._config.silence,
+        )
+
+    def _sets(self, version: str, clock: Clock) -> CloneSetController:
+        updates = PodUpdates(
+            self._client,
+            self.pods,
+            self._metrics,
+            clock,
+            record=partial(self._recorder.record, CLUSTER_PODS),
+            agent_alive=lambda node: self._pulses.alive(self._lease(node)),
+        )
+        return CloneSetController(
+            CloneSetSurroundings(
+                client=self._client,
+                version=version,
+                pods=self.pods,
+                updates=updates,
+                recorder=self._recorder,
+                metrics=self._metrics,
+                clock=clock,
+            )
+        )
 
     @property
     def informers(self) -> Sequence[Informer[Any]]:
@@ -146,6 +174,7 @@ class Leading:
             self._sealed,
             self.pods,
             self.recreates,
+            *(self._clone_sets.informers if self._clone_sets is not None else ()),
         )
 
     @property
@@ -181,6 +210,8 @@ class Leading:
         self._recreate_requests.watch()
         self._pod_gates.watch()
         self._restart_grants.watch()
+        if self._clone_sets is not None:
+            self._clone_sets.watch()
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -195,6 +226,7 @@ class Leading:
             self._pod_gates.controller,
             self._restart_grants.controller,
             self._workload_restarts.controller,
+            *(self._clone_sets.controllers if self._clone_sets is not None else ()),
         )
 
     def _hear(self, silent: Mapping[str, datetime]) -> None:

@@ -52,6 +52,24 @@ class Metrics:
         self._restarting()
         self._in_place()
         self._api()
+        self._workloads()
+
+    def _workloads(self) -> None:
+        self.pod_updates = Counter(
+            "inplaced_pod_updates_total",
+            "Pods of workloads brought to another revision, by how (InPlace, ReCreate).",
+            ["how"],
+            registry=self.registry,
+        )
+        for how in ("InPlace", "ReCreate"):
+            self.pod_updates.labels(how)
+        self.pod_update_steps = Histogram(
+            "inplaced_pod_update_step_duration_seconds",
+            "How long updates in place were at each step (Begin, Preparing, GracePeriod, Restarting …).",
+            ["step"],
+            buckets=_PULL_SECONDS,
+            registry=self.registry,
+        )
 
     def _engine(self) -> None:
         self.reconciles = Counter(

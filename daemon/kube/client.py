@@ -1,7 +1,7 @@
 """The verbs of the API server: objects in and out, errors typed. ``transport`` sends what is built here."""
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -105,6 +105,24 @@ class ApiClient:
             resource.collection(obj.metadata.namespace),
             name=str(obj.metadata.key),
             body=_document_of(resource, obj),
+            confidential=resource.confidential,
+        )
+        return _read(ask, resource, await self._transport.fetch(ask, self._deadline))
+
+    async def make(self, resource: Resource[T], document: Mapping[str, Any], *, dry_run: bool = False) -> T:
+        """Store what is written as a document, so that nothing of it is lost; with *dry_run* judge it alone.
+
+        Raises TakenError, or RefusedError with the fields that are wrong.
+        """
+        metadata = document["metadata"]
+        namespace = metadata.get("namespace", "")
+        ask = Ask(
+            "create",
+            resource.plural,
+            resource.collection(namespace),
+            name=str(Key(namespace, metadata["name"])),
+            query={"dryRun": "All"} if dry_run else {},
+            body=msgspec.json.encode(document),
             confidential=resource.confidential,
         )
         return _read(ask, resource, await self._transport.fetch(ask, self._deadline))

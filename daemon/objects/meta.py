@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -64,6 +64,9 @@ class Condition(Wire, frozen=True, omit_defaults=False):
     last_transition_time: datetime | None = None
 
 
+C = TypeVar("C", bound=Condition)
+
+
 class LabelSelectorRequirement(Wire, frozen=True):
     """One expression of a label selector."""
 
@@ -99,9 +102,7 @@ def _meets(expression: LabelSelectorRequirement, labels: Mapping[str, str]) -> b
             return labels.get(expression.key) not in expression.values
 
 
-def with_conditions(
-    current: Sequence[Condition], wanted: Sequence[Condition], now: datetime
-) -> tuple[Condition, ...]:
+def with_conditions(current: Sequence[C], wanted: Sequence[C], now: datetime) -> tuple[C, ...]:
     """Merge *wanted* into *current* by type; the transition time moves only when a status changes."""
     before = {condition.type: condition for condition in current}
     after = dict(before)
@@ -113,6 +114,6 @@ def with_conditions(
     return tuple(after.values())
 
 
-def condition_of(conditions: Sequence[Condition], type_: str) -> Condition | None:
+def condition_of(conditions: Sequence[C], type_: str) -> C | None:
     """The condition of that type, if there is one."""
     return next((condition for condition in conditions if condition.type == type_), None)

@@ -2,11 +2,11 @@
 
 from daemon.engine.reconciling import Controller
 from daemon.kube.informer import Informer
+from daemon.kube.pod_readiness import PodReadiness
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.pod_readiness import has_gate, pod_ready_condition
-from daemon.recreaterequests.readiness import PodReadiness
 
 _WORKERS = 4
 

@@ -15,6 +15,7 @@ from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.objects import KubeObjects
+from daemon.kube.pod_readiness import PodReadiness
 from daemon.kube.single_pods import read_pod
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
@@ -31,7 +32,6 @@ from daemon.recreaterequests.planner import (
     Unblock,
     plan,
 )
-from daemon.recreaterequests.readiness import PodReadiness
 
 USER_AGENT = "ContainerRecreateRequest"
 """Who keeps a pod out of traffic, as OpenKruise's manager calls itself there."""

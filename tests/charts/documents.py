@@ -36,7 +36,7 @@ OWN: Final = frozenset(
     {
         *("node-name", "namespace", "listen", "host-root", "state", "runtime", "registry-hosts-dir"),
         *("credential-provider-config", "credential-provider-bin-dir", "docker-config"),
-        *("kubeconfig", "socket", "identity"),
+        *("kubeconfig", "socket", "identity", "clone-sets"),
     }
 )
 """Settings that follow from other values, or from where a pod runs."""

@@ -14,6 +14,7 @@ from tests.testbed.processes import until
 
 RELEASE = "central"
 CLOSED = "central-closed"
+WORKLOADS = "central-sets"
 NODE_SECRETS = f"{RELEASE}{names.NODE_SECRETS_SUFFIX}"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 GROUPS = {
@@ -27,6 +28,7 @@ GROUPS = {
     "workloadrestarts": names.OWN_GROUP,
     **dict.fromkeys(("deployments", "replicasets", "statefulsets", "daemonsets"), "apps"),
     "clonesets": names.KRUISE_GROUP,
+    "controllerrevisions": "apps",
 }
 
 MAY = """
@@ -45,6 +47,19 @@ delete leases central
 list containerrecreaterequests | watch containerrecreaterequests | patch containerrecreaterequests default
 patch containerrecreaterequests/status default | delete containerrecreaterequests default
 patch pods default | patch pods/status default
+"""
+FOR_WORKLOADS = """
+list clonesets | watch clonesets | patch clonesets/status default | update clonesets/finalizers default
+get controllerrevisions default | create controllerrevisions default | patch controllerrevisions default
+delete controllerrevisions default | watch controllerrevisions
+get pods default | create pods default | delete pods default
+list persistentvolumeclaims | watch persistentvolumeclaims | create persistentvolumeclaims default
+delete persistentvolumeclaims default
+"""
+NOT_EVEN_FOR_WORKLOADS = """
+patch clonesets default | delete clonesets default | create clonesets default | update pods default
+patch persistentvolumeclaims default | get persistentvolumeclaims default | create pods/exec default
+create pods/eviction default | delete persistentvolumes
 """
 MAY_NOT = """
 patch imagepulljobs default | update imagepulljobs default | create imagelistpulljobs default
@@ -108,6 +123,30 @@ async def closed(kinds: Api) -> Api:
     await make_account(kinds, "team", "default")
     values = {"controller": {"pullSecretNamespaces": ["team"]}}
     return await installed(kinds, CLOSED, "get secrets team", values)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def workloads(kinds: Api) -> Api:
+    """The release that looks after CloneSets."""
+    values = {"controller": {"workloads": {"enabled": True}}}
+    return await installed(kinds, WORKLOADS, "delete persistentvolumeclaims default", values)
+
+
+@pytest.mark.parametrize("asked", words(FOR_WORKLOADS))
+async def test_it_may_do_what_clone_sets_need_where_it_looks_after_them(workloads: Api, asked: str) -> None:
+    assert await allowed(workloads, WORKLOADS, asked)
+
+
+@pytest.mark.parametrize("asked", words(NOT_EVEN_FOR_WORKLOADS))
+async def test_it_may_do_no_more_there(workloads: Api, asked: str) -> None:
+    assert not await allowed(workloads, WORKLOADS, asked)
+
+
+@pytest.mark.parametrize(
+    "asked", [each for each in words(FOR_WORKLOADS) if "watch" in each or "create" in each]
+)
+async def test_it_may_not_where_it_does_not(release: Api, asked: str) -> None:
+    assert not await allowed(release, RELEASE, asked)
 
 
 @pytest.mark.parametrize("asked", words(MAY))

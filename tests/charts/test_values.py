@@ -60,6 +60,22 @@ def containers(document: Document) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("values", "looked_after"),
+    [
+        ({}, "true"),
+        ({"crds": {"install": False}}, "false"),
+        ({"crds": {"install": False}, "controller": {"workloads": {"enabled": True}}}, "true"),
+        ({"controller": {"workloads": {"enabled": False}}}, "false"),
+    ],
+    ids=["by itself", "beside OpenKruise", "wanted", "unwanted"],
+)
+def test_clone_sets_are_looked_after_where_the_kinds_are_ours(
+    values: Mapping[str, Any], looked_after: str
+) -> None:
+    assert environment("controller", values)["INPLACED_CLONE_SETS"] == looked_after
+
+
 def test_every_value_is_explained() -> None:
     values = list(documents.values_of(documents.VALUES.read_text()))
 

@@ -4,7 +4,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MERGE_KEYS = {"containers": "name", "initContainers": "name", "conditions": "type", "env": "name"}
+MERGE_KEYS = {
+    **dict.fromkeys(("containers", "initContainers", "env"), "name"),
+    "conditions": "type",
+    "ownerReferences": "uid",
+}
 """By which member the items of a list are known, in the kinds of Kubernetes' own."""
 
 

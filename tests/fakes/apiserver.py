@@ -217,6 +217,8 @@ class FakeApiServer:
                 tagged = {"namespace": target.namespace} if kind.namespaced else {}
                 document = asked.body | {"metadata": asked.body["metadata"] | tagged}
                 _validate(kind, document)
+                if "dryRun" in asked.query:
+                    return shown(kind, target.version, document)
                 done = self.storage.create(kind, name, document)
             case "patch":
                 done = self._patch(target, asked)

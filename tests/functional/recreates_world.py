@@ -11,10 +11,10 @@ from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder
 from daemon.kube.informer import Informer
+from daemon.kube.pod_readiness import PodReadiness
 from daemon.kube.resources import CLUSTER_PODS, RECREATE_REQUESTS
 from daemon.metrics import Metrics
 from daemon.recreaterequests.gates import PodGates
-from daemon.recreaterequests.readiness import PodReadiness
 from daemon.recreaterequests.reconciler import INDEXES, RecreateRequests, Surroundings
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.following import following, running

@@ -23,6 +23,7 @@ COUNTED_THINGS = {
     "inplaced_watch_restarts",
     "inplaced_container_unplanned_restarts",
     "inplaced_pod_update_writes",
+    "inplaced_pod_updates",
     "inplaced_events_dropped",
     "inplaced_resizes",
     "inplaced_resizes_deferred",
@@ -66,10 +67,12 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
         "inplaced_watch_restarts",
         "inplaced_events_dropped",
         "inplaced_pod_update_writes",
+        "inplaced_pod_updates",
     }
     assert {name for name, type_ in types.items() if type_ == "histogram"} == {
         "inplaced_reconcile_seconds",
         "inplaced_resize_duration_seconds",
+        "inplaced_pod_update_step_duration_seconds",
         "inplaced_pull_duration_seconds",
         "inplaced_pull_queue_wait_seconds",
         "inplaced_cri_call_duration_seconds",

@@ -48,6 +48,14 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end }}
 
+{{/* Whether CloneSets are looked after: "true", or nothing. */}}
+{{- define "inplaced.workloads" -}}
+{{- $enabled := .Values.controller.workloads.enabled -}}
+{{- if or (and (eq (toString $enabled) "auto") .Values.crds.install) (eq (toString $enabled) "true") -}}
+true
+{{- end -}}
+{{- end }}
+
 {{/* The port of HOST:PORT. */}}
 {{- define "inplaced.port" -}}
 {{- regexFind "[0-9]+$" . -}}

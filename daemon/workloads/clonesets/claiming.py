@@ -1,0 +1,47 @@
+"""Which pods belong to a CloneSet: those that it selects and nobody else controls; others are let go."""
+
+from typing import Any
+
+from daemon.localpods.indexes import ORPHANS
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import OwnerReference, selects
+from daemon.objects.workloads import CloneSet
+from daemon.workloads.clonesets.making import owner
+from daemon.workloads.clonesets.pod_writes import PodWrites
+from daemon.workloads.clonesets.surroundings import SetSurroundings
+
+
+def controllers_of(obj: Any) -> tuple[str, ...]:
+    """Under what the index BY_CONTROLLER files an object: the UID of its controller."""
+    found = controller_of(obj)
+    return (found.uid,) if found is not None else ()
+
+
+def controller_of(obj: Any) -> OwnerReference | None:
+    """The owner that controls the object."""
+    return next((each for each in obj.metadata.owner_references if each.controller), None)
+
+
+class Claiming:
+    """Adopts and lets go."""
+
+    def __init__(self, around: SetSurroundings, writes: PodWrites) -> None:
+        self._around = around
+        self._writes = writes
+
+    async def claim(self, obj: CloneSet) -> None:
+        """Take what the selector matches and nobody controls, let go what it does not match any more.
+
+        Raises ApiError's kinds.
+        """
+        selector = obj.spec.selector
+        for pod in self._around.pods_of(obj):
+            if not selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None:
+                await self._release(obj, pod)
+        for pod in self._around.pods.indexed(ORPHANS, obj.metadata.namespace):
+            if selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None:
+                await self._writes.patch(pod, {"metadata": {"ownerReferences": [owner(obj)]}})
+
+    async def _release(self, obj: CloneSet, pod: LocalPod) -> None:
+        gone = {"$patch": "delete", "uid": obj.metadata.uid}
+        await self._writes.patch(pod, {"metadata": {"ownerReferences": [gone]}})

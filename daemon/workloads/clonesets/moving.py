@@ -1,0 +1,107 @@
+"""Carries out a CloneSet's rollout: pods replaced, or changed in place, as planned."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from daemon.inplace.diff import MustRecreate
+from daemon.workloads.clonesets.lifecycle import Go, Turn, before_update, instead_of_update
+from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
+from daemon.workloads.clonesets.rollout import plan_rollout
+from daemon.workloads.clonesets.run import Run
+from daemon.workloads.clonesets.scaling import Scaling
+from daemon.workloads.clonesets.status import Trouble, listed
+from daemon.workloads.clonesets.stepping import Stepping
+from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.views import PREPARING_UPDATE, PodView
+
+log = structlog.get_logger()
+
+_BY_POLICY = MustRecreate("ReCreate", message="the set's updateStrategy replaces pods")
+
+
+class Moving:
+    """Brings pods to the update revision. What is begun on a pod is gone on with by ``stepping``."""
+
+    def __init__(
+        self, around: SetSurroundings, writes: PodWrites, scaling: Scaling, stepping: Stepping
+    ) -> None:
+        self._around = around
+        self._writes = writes
+        self._scaling = scaling
+        self._stepping = stepping
+
+    async def move(self, run: Run) -> None:
+        """Do what can be done now. What fails is told in the run's outcome."""
+        if run.settings.paused:
+            self._stepping.hold(run.obj)
+        seen = run.observe()
+        plan = plan_rollout(seen)
+        for view in plan.release:
+            await self._writes.turn(view.pod, instead_of_update(view, run.settings))
+        verdicts = {view.uid: self._verdict(run, view) for view in plan.move}
+        stuck = [view for view in seen.live if view.updated and not view.doomed and self._given_up(run, view)]
+        for view in plan.move:
+            if verdicts[view.uid] is None:
+                await self._send(run, view)
+        await self._replace(run, [*stuck, *(view for view in plan.move if verdicts[view.uid] is not None)])
+        self._tell(run)
+
+    async def _send(self, run: Run, view: PodView) -> None:
+        match before_update(view, run.settings):
+            case Turn() as turn:
+                await self._writes.turn(view.pod, turn)
+            case Go():
+                self._stepping.send(run.obj, view.pod, run.history.update.metadata.name)
+
+    def _verdict(self, run: Run, view: PodView) -> MustRecreate | None:
+        """Why the pod cannot change in place; None when it can."""
+        if not run.settings.in_place:
+            return _BY_POLICY
+        return self._given_up(run, view) or run.difference(view.revision)
+
+    def _given_up(self, run: Run, view: PodView) -> MustRecreate | None:
+        return self._stepping.verdict(view.pod, run.history.update.metadata.name)
+
+    async def _replace(self, run: Run, views: Sequence[PodView]) -> None:
+        """Delete pods for the sake of newer ones, which scaling makes; tell that InPlaceOnly forbids it."""
+        if not views:
+            return
+        if not run.settings.replaces:
+            verdict = self._verdict(run, views[0]) or self._given_up(run, views[0])
+            words = f"InPlaceOnly, but pods must be replaced: {_words(verdict)}; wait: {listed(views)}"
+            run.outcome = replace(run.outcome, update=Trouble("CannotUpdateInPlace", words))
+            self._warn(run, "FailedUpdatePodInPlace", words)
+            return
+        gone, error = await slowly(lambda view: self._scaling.remove(run, view, replaced=True), views)
+        self._around.metrics.pod_updates.labels("ReCreate").inc(gone)
+        if error is not None:
+            run.update_failed("FailedUpdatePodReCreate", error)
+            self._warn(run, "FailedUpdatePodReCreate", str(error))
+        if gone:
+            verdict = self._verdict(run, views[0]) or self._given_up(run, views[0])
+            note = (
+                f"replaced for {run.history.update.metadata.name}, since {_words(verdict)}: {listed(views)}"
+            )
+            self._around.record(run.obj, "SuccessfulUpdatePodReCreate", note, action="Update")
+            await self._scaling.scale(run)
+
+    def _tell(self, run: Run) -> None:
+        seen = run.observe()
+        pods = [view.pod for view in seen.live if view.busy]
+        failed = self._stepping.failure(pods)
+        if failed is not None and run.outcome.update is None:
+            pod, progress = failed
+            words = f"{pod.metadata.name}: {progress.message or progress.reason}"
+            run.outcome = replace(run.outcome, update=Trouble(progress.reason, words))
+        held = sum(view.state == PREPARING_UPDATE for view in seen.live)
+        parts = [self._stepping.words(pods), f"{held} held by lifecycle.inPlaceUpdate" if held else ""]
+        run.outcome = replace(run.outcome, waiting=", ".join(part for part in parts if part))
+
+    def _warn(self, run: Run, reason: str, note: str) -> None:
+        self._around.record(run.obj, reason, note, action="Update", type_="Warning")
+
+
+def _words(verdict: MustRecreate | None) -> str:
+    return verdict.message or verdict.reason if verdict is not None else ""

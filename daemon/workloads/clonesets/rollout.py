@@ -1,0 +1,41 @@
+"""Which pods move to the update revision now. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.workloads.clonesets.ranking import for_update
+from daemon.workloads.clonesets.views import PREPARING_DELETE, PREPARING_UPDATE, PodView, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPlan:
+    """What is to be done now; what must wait is planned again when something has changed."""
+
+    move: Sequence[PodView] = ()
+    """In their order."""
+    release: Sequence[PodView] = ()
+    """Were held for an update that is off: the set was rolled back, or its partition raised."""
+    upcoming: Sequence[PodView] = ()
+    """Will move later, in their order."""
+
+
+def plan_rollout(seen: Snapshot) -> RolloutPlan:
+    """Plan for one moment. Available pods move only as far as enough stay (``max_unavailable``)."""
+    settings = seen.settings
+    live = [view for view in seen.live if view.state != PREPARING_DELETE and not view.doomed]
+    stale = [view for view in live if not view.updated]
+    back = [view for view in live if view.updated and view.state == PREPARING_UPDATE and not view.busy]
+    if settings.paused or settings.policy == "OnDelete":
+        return RolloutPlan(release=back)
+    order = for_update(stale, settings)
+    wanted = order[: max(len(stale) - settings.partition, 0)]
+    chosen = {view.uid for view in wanted}
+    back += [view for view in stale if view.state == PREPARING_UPDATE and view.uid not in chosen]
+    move, later, spare = [], [], seen.spare
+    for view in wanted:
+        if view.available and spare <= 0:
+            later.append(view)
+            continue
+        spare -= view.available
+        move.append(view)
+    return RolloutPlan(move=move, release=back, upcoming=later)

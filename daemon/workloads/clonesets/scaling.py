@@ -1,0 +1,119 @@
+"""Carries out what was planned of a CloneSet's size: pods made, deleted, kept after all; claims that go."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from daemon import names
+from daemon.objects.local_pods import LocalPod
+from daemon.workloads.clonesets.lifecycle import Go, Stay, Turn, before_delete, instead_of_delete
+from daemon.workloads.clonesets.making import NewPod, make, reusable
+from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
+from daemon.workloads.clonesets.run import Run
+from daemon.workloads.clonesets.scale import ScalePlan, plan_scale
+from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.views import PodView
+
+log = structlog.get_logger()
+
+_SHOWN = 5
+
+
+class Scaling:
+    """Brings a set to its size."""
+
+    def __init__(self, around: SetSurroundings, writes: PodWrites) -> None:
+        self._around = around
+        self._writes = writes
+
+    async def scale(self, run: Run) -> None:
+        """Do what can be done now. What fails is told in the run's outcome."""
+        plan = plan_scale(run.observe())
+        for view in plan.restore:
+            await self._writes.turn(view.pod, instead_of_delete(run.settings))
+        await self._remove(run, plan.delete)
+        if run.outcome.invalid is None:
+            await self._create(run, plan)
+
+    async def tidy(self, run: Run) -> None:
+        """Delete the claims of pods that are gone, where they are not to be used again."""
+        if run.settings.reuse_claims:
+            return
+        used = _ids(run.pods)
+        for claim in self._around.claims_of(run.obj):
+            kept = claim.metadata.labels.get(names.INSTANCE_ID_LABEL) in used
+            if not kept and claim.metadata.deletion_timestamp is None:
+                await self._writes.delete_claim(claim)
+
+    async def _create(self, run: Run, plan: ScalePlan) -> None:
+        new = self._planned(run, plan)
+        if not new:
+            return
+        made, error = await slowly(self._writes.create, new, lambda: self._around.is_as_it_was(run.obj))
+        if made:
+            self._tell(
+                run, "SuccessfulCreate", "created", [each.pod["metadata"]["name"] for each in new[:made]]
+            )
+        if error is not None:
+            run.scale_failed("FailedCreate", error)
+            self._around.record(
+                run.obj,
+                "FailedCreate",
+                f"cannot create a pod: {run.outcome.scale}",
+                action="Create",
+                type_="Warning",
+            )
+
+    def _planned(self, run: Run, plan: ScalePlan) -> list[NewPod]:
+        revisions = [run.history.update] * plan.create_new + [run.history.current] * plan.create_old
+        taken = _ids(run.pods)
+        claims = self._around.claims_of(run.obj)
+        free = reusable(claims, taken) if run.settings.reuse_claims else []
+        stored = {each.metadata.name for each in claims}
+        new = []
+        for revision in revisions:
+            id_ = free.pop(0) if free else self._writes.new_id(run.obj.metadata.key, taken.__contains__)
+            taken.add(id_)
+            template = run.history.template(revision)
+            new.append(make(run.obj, run.settings, revision.metadata.name, template, id_, stored=stored))
+        return new
+
+    async def _remove(self, run: Run, views: Sequence[PodView]) -> None:
+        gone, error = await slowly(lambda view: self.remove(run, view), views)
+        if error is not None:
+            run.scale_failed("FailedDelete", error)
+        elif gone:
+            names_ = [view.name for view in views if before_delete(view, run.settings) == Go()]
+            if names_:
+                self._tell(run, "SuccessfulDelete", "deleted", names_)
+
+    async def remove(self, run: Run, view: PodView, *, replaced: bool = False) -> None:
+        """Delete the pod as soon as nothing holds it, its claims with it; *replaced* by one that is newer.
+
+        Raises ApiError's kinds.
+        """
+        match before_delete(view, run.settings):
+            case Stay():
+                return
+            case Turn() as turn:
+                # Marked, so that it stays the one to go whatever else happens until it may.
+                mark = {names.SPECIFIED_DELETE_LABEL: "true"} if replaced else {}
+                await self._writes.turn(view.pod, turn, labels=mark)
+            case Go():
+                await self._writes.delete(view.pod)
+                await self._drop_claims(run, view)
+
+    async def _drop_claims(self, run: Run, view: PodView) -> None:
+        id_ = view.pod.metadata.labels.get(names.INSTANCE_ID_LABEL)
+        for claim in self._around.claims_of(run.obj):
+            if id_ and claim.metadata.labels.get(names.INSTANCE_ID_LABEL) == id_:
+                await self._writes.delete_claim(claim)
+
+    def _tell(self, run: Run, reason: str, verb: str, pods: Sequence[str]) -> None:
+        more = f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else ""
+        note = f"{verb} {len(pods)} pods: {', '.join(pods[:_SHOWN])}{more}"
+        self._around.record(run.obj, reason, note, action="Scale")
+
+
+def _ids(pods: Sequence[LocalPod]) -> set[str]:
+    return {each for pod in pods if (each := pod.metadata.labels.get(names.INSTANCE_ID_LABEL))}

@@ -1,0 +1,208 @@
+"""Goes on with the update of each pod that was begun, by itself: no step costs a look at the whole set."""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from daemon import names
+from daemon.engine.objects import NotFoundError
+from daemon.engine.reconciling import Controller
+from daemon.inplace.diff import MustRecreate
+from daemon.inplace.targets import Done, Extras, Failed, Options, Progress, Target, Waiting
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import Key
+from daemon.objects.workloads import CloneSet
+from daemon.workloads.clonesets.claiming import controller_of
+from daemon.workloads.clonesets.history import labels_for, named
+from daemon.workloads.clonesets.lifecycle import after_update, during_update
+from daemon.workloads.clonesets.settings import Settings, settings_of
+from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.timing import StepTimes
+from daemon.workloads.clonesets.views import NORMAL, is_changing, was_changed
+
+log = structlog.get_logger()
+
+_WORKERS = 32
+"""Pods that are written to at the same time."""
+_DEADLINE = 600.0
+"""Seconds after which an update that does not come through has failed, without progressDeadlineSeconds."""
+
+
+class Updates(Protocol):
+    """Updates one pod in place: ``daemon.inplace.updates.PodUpdates``."""
+
+    async def advance(self, pod: LocalPod, target: Target) -> Progress:
+        """Make the writes that can be made now. Raises ConflictError, NotFoundError or another ApiError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A pod is on its way to a revision."""
+
+    of: Key
+    """The set."""
+    set_uid: str
+    revision: str
+
+
+class Stepping:
+    """What was begun, and how far it is. Lost with the process: what stands on pods is found again."""
+
+    def __init__(self, around: SetSurroundings, updates: Updates, wake: Callable[[Key], None]) -> None:
+        self.controller: Controller[Key] = Controller(
+            "clonesetpods", self.step, around.metrics, workers=_WORKERS
+        )
+        self._around = around
+        self._updates = updates
+        self._wake = wake
+        self._orders: dict[str, Order] = {}
+        self._progress: dict[str, tuple[str, Progress]] = {}
+        """By UID of a pod: how far it is on its way to which revision."""
+        self._times = StepTimes(around.metrics, around.clock)
+
+    def watch(self) -> None:
+        """Look at a pod when it changes; at all on which an update may have been begun at first."""
+        self._around.pods.on_change(self._on_pod)
+        for pod in self._around.pods.list():
+            if was_changed(pod):
+                self.controller.queue.add(pod.metadata.key)
+
+    def send(self, obj: CloneSet, pod: LocalPod, revision: str) -> None:
+        """Have *pod* changed in place to *revision*."""
+        metadata = pod.metadata
+        self._orders[metadata.uid] = Order(obj.metadata.key, obj.metadata.uid, revision)
+        self._progress.pop(metadata.uid, None)
+        self.controller.queue.add(metadata.key)
+
+    def hold(self, obj: CloneSet) -> None:
+        """Change no further pod of *obj*; what was begun on one is brought to its end."""
+        for pod in self._around.pods_of(obj):
+            if not is_changing(pod):
+                self._drop(pod.metadata.uid)
+
+    def chosen(self, obj: CloneSet, revision: str) -> Collection[str]:
+        """UIDs of the pods of *obj* that are on their way to *revision*."""
+        uid = obj.metadata.uid
+        return {
+            pod for pod, order in self._orders.items() if order.set_uid == uid and order.revision == revision
+        }
+
+    def verdict(self, pod: LocalPod, revision: str) -> MustRecreate | None:
+        """Why *pod* cannot come to *revision* in place, if it was found out."""
+        told = self._progress.get(pod.metadata.uid)
+        return (
+            told[1]
+            if told is not None and told[0] == revision and isinstance(told[1], MustRecreate)
+            else None
+        )
+
+    def failure(self, pods: Collection[LocalPod]) -> tuple[LocalPod, Failed] | None:
+        """One of *pods* whose update does not come through by itself."""
+        for pod in pods:
+            told = self._progress.get(pod.metadata.uid)
+            if told is not None and isinstance(told[1], Failed):
+                return pod, told[1]
+        return None
+
+    def words(self, pods: Collection[LocalPod]) -> str:
+        """What the updates of *pods* wait for."""
+        told = [self._progress[pod.metadata.uid][1] for pod in pods if pod.metadata.uid in self._progress]
+        reasons = Counter(each.reason for each in told if isinstance(each, Waiting | Failed))
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+
+    def forget(self, set_uid: str) -> None:
+        """The set is gone."""
+        for pod in [pod for pod, order in self._orders.items() if order.set_uid == set_uid]:
+            self._drop(pod)
+
+    async def step(self, key: Key) -> float | None:
+        """Go on with one pod."""
+        pod = self._around.pods.get(key)
+        obj = self._set_of(pod) if pod is not None else None
+        if pod is None or obj is None:
+            return None
+        order = self._orders.get(pod.metadata.uid)
+        target = self._target(obj, pod, order)
+        if target is None or (order is None and not was_changed(pod)):
+            return None
+        self._times.begin(pod.metadata.uid)
+        try:
+            progress = await self._updates.advance(pod, target)
+        except NotFoundError:
+            self._drop(pod.metadata.uid)
+            return None
+        return self._take(pod, obj, target, progress)
+
+    def _take(self, pod: LocalPod, obj: CloneSet, target: Target, progress: Progress) -> float | None:
+        uid = pod.metadata.uid
+        before = self._progress.get(uid)
+        self._progress[uid] = target.revision, progress
+        if isinstance(progress, Done):
+            known = self._orders.get(uid)
+            self._times.end(uid, counted=before is not None or known is not None)
+            if known is None or known.revision == target.revision:
+                self._drop(uid)
+        elif isinstance(progress, MustRecreate):
+            self._times.drop(uid)
+            self._orders.pop(uid, None)
+        else:
+            self._times.at(uid, progress.reason)
+            self._orders.setdefault(uid, Order(obj.metadata.key, obj.metadata.uid, target.revision))
+        if before is None or before[1] != progress:
+            self._wake(obj.metadata.key)
+        return getattr(progress, "look_again_in", None)
+
+    def _target(self, obj: CloneSet, pod: LocalPod, order: Order | None) -> Target | None:
+        """Where the pod is to come: where it was sent, else where it says that it is on its way to."""
+        stored = self._around.revisions_of(obj)
+        now = named(stored, pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""))
+        new = named(stored, order.revision) if order is not None else now
+        if new is None:
+            return None
+        settings = settings_of(obj)
+        begun, done = self._extras(pod, settings)
+        return Target(
+            revision=new.metadata.name,
+            labels=labels_for(new.metadata.name),
+            old=now.data if now is not None else None,
+            new=new.data,
+            options=Options(grace=settings.grace, deadline=settings.deadline or _DEADLINE),
+            begun=begun,
+            done=done,
+        )
+
+    def _extras(self, pod: LocalPod, settings: Settings) -> tuple[Extras, Extras]:
+        """The states of the pod's life that go into the writes of its update, so that they cost none."""
+        state = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
+        begun = during_update(settings)
+        if settings.hooks.in_place_update.mark_not_ready:
+            return self._state(begun), Extras()  # given back to traffic in a write of its own
+        after = after_update(settings)
+        return self._state(begun), self._state(after if begun or after != state else "")
+
+    def _state(self, state: str) -> Extras:
+        if not state:
+            return Extras()
+        stamp = self._around.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Extras({names.LIFECYCLE_STATE_LABEL: state}, {names.LIFECYCLE_TIMESTAMP_ANNOTATION: stamp})
+
+    def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
+        if after is None:
+            if before is not None:
+                self._drop(before.metadata.uid)
+        elif after.metadata.uid in self._orders or is_changing(after):
+            self.controller.queue.add(after.metadata.key)
+
+    def _set_of(self, pod: LocalPod) -> CloneSet | None:
+        owner = controller_of(pod)
+        found = self._around.sets.get(Key(pod.metadata.namespace, owner.name)) if owner is not None else None
+        return found if found is not None and owner is not None and found.metadata.uid == owner.uid else None
+
+    def _drop(self, uid: str) -> None:
+        self._orders.pop(uid, None)
+        self._progress.pop(uid, None)
+        self._times.drop(uid)

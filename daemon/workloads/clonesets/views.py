@@ -1,0 +1,156 @@
+"""One CloneSet and its pods at one moment, as planners see them. Pure."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from daemon import names
+from daemon.objects.local_pods import LocalPod, LocalPodCondition
+from daemon.workloads.clonesets.settings import Settings
+
+PREPARING_NORMAL: Final = "PreparingNormal"
+NORMAL: Final = "Normal"
+PREPARING_UPDATE: Final = "PreparingUpdate"
+UPDATING: Final = "Updating"
+UPDATED: Final = "Updated"
+PREPARING_DELETE: Final = "PreparingDelete"
+
+_ENDED = frozenset({"Failed", "Succeeded"})
+_STATES: Final = ("apps.kruise.io/inplace-update-state", "inplace-update-state")
+_GRACES: Final = ("apps.kruise.io/inplace-update-grace", "inplace-update-grace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """What is decided by about one pod."""
+
+    pod: LocalPod
+    revision: str
+    """Name of its revision, or the hash at its end."""
+    updated: bool
+    """Whether that is the update revision; a pod that is on its way there counts."""
+    state: str
+    """Its lifecycle state, Normal for none."""
+    ready: bool
+    available: bool
+    ripens_in: float | None = None
+    """Seconds until it becomes available by itself."""
+    doomed: bool = False
+    """Whether somebody wants exactly this pod deleted."""
+    busy: bool = False
+    """Whether an update in place has begun on it and is not over."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.pod.metadata.name
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+        return self.pod.metadata.uid
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it is on its way out."""
+        return self.pod.metadata.deletion_timestamp is not None
+
+    @property
+    def live(self) -> bool:
+        """Whether it counts as a replica."""
+        return not self.deleting and self.pod.status.phase not in _ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that planners look at."""
+
+    settings: Settings
+    pods: Sequence[PodView]
+    """Those that the set controls, whatever their phase."""
+    update_revision: str
+    current_revision: str
+    now: datetime
+
+    @property
+    def live(self) -> list[PodView]:
+        """The pods that count as replicas."""
+        return [view for view in self.pods if view.live]
+
+    @property
+    def spare(self) -> int:
+        """Available pods above the least that there must be."""
+        available = sum(view.available for view in self.pods)
+        return max(available - self.settings.least_available, 0)
+
+
+def condition_of(pod: LocalPod, type_: str) -> LocalPodCondition | None:
+    """The condition of that type, if the pod has one."""
+    return next((each for each in pod.status.conditions if each.type == type_), None)
+
+
+def holds(pod: LocalPod, type_: str) -> bool:
+    """Whether that condition is True."""
+    found = condition_of(pod, type_)
+    return found is not None and found.status == "True"
+
+
+def has_gate(pod: LocalPod, type_: str) -> bool:
+    """Whether the pod is ready only when that condition is True."""
+    return any(gate.condition_type == type_ for gate in pod.spec.readiness_gates)
+
+
+def same_revision(one: str, other: str) -> bool:
+    """Whether both name the same revision, in full or by the hash at its end alone."""
+    return one == other or (bool(one and other) and one.rpartition("-")[2] == other.rpartition("-")[2])
+
+
+def view_of(
+    pod: LocalPod, settings: Settings, update_revision: str, now: datetime, chosen: Collection[str] = ()
+) -> PodView:
+    """Look at *pod*; *chosen* are the UIDs of pods on which an update was begun that they do not show yet."""
+    labels = pod.metadata.labels
+    revision = labels.get(names.TEMPLATE_HASH_LABEL, "")
+    state = labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
+    picked = pod.metadata.uid in chosen
+    busy = picked or is_changing(pod)
+    ready = holds(pod, names.READY)
+    left = _ripening(pod, settings.min_ready, now) if ready and not busy and state == NORMAL else None
+    alive = pod.metadata.deletion_timestamp is None
+    return PodView(
+        pod=pod,
+        revision=revision,
+        updated=picked or same_revision(revision, update_revision),
+        state=state,
+        ready=ready,
+        available=alive and left == 0.0,
+        ripens_in=left if alive and left else None,
+        doomed=names.SPECIFIED_DELETE_LABEL in labels or pod.metadata.name in settings.pods_to_delete,
+        busy=busy,
+    )
+
+
+def was_changed(pod: LocalPod) -> bool:
+    """Whether an update in place was ever begun on the pod."""
+    return any(pod.metadata.annotations.get(each) for each in (*_STATES, *_GRACES))
+
+
+def is_changing(pod: LocalPod) -> bool:
+    """Whether what stands on the pod tells of an update in place that is not over."""
+    annotations = pod.metadata.annotations
+    if any(annotations.get(each) for each in _GRACES):
+        return True
+    begun = any(annotations.get(each) for each in _STATES)
+    if begun and has_gate(pod, names.IN_PLACE_UPDATE_READY):
+        return not holds(pod, names.IN_PLACE_UPDATE_READY)
+    return begun and pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
+
+
+def _ripening(pod: LocalPod, min_ready: float, now: datetime) -> float:
+    """Seconds until a ready pod has been so for long enough."""
+    condition = condition_of(pod, names.READY)
+    if not min_ready or condition is None or condition.last_transition_time is None:
+        return 0.0
+    left = condition.last_transition_time + timedelta(seconds=min_ready) - now
+    return max(left.total_seconds(), 0.0)

@@ -1,0 +1,334 @@
+"""Rollouts of a CloneSet in place: pods stay, their containers change; at the wished pace, held by hooks."""
+
+import json
+from typing import Any
+
+import pytest
+
+from daemon import names
+from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
+
+IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
+GRACE = "apps.kruise.io/inplace-update-grace"
+SURGE = {"type": "InPlaceIfPossible", "maxUnavailable": 0, "maxSurge": 1}
+HALFWAY = {
+    "updateTimestamp": "2026-01-01T00:00:00Z",
+    "lastContainerStatuses": {"app": {"imageID": "sha256:app:0"}},
+}
+GUARD = {"labelsHandler": {"guard": "on"}}
+
+
+async def started(world: CloneSetWorld, replicas: int = 3, **parts: Any) -> set[str]:
+    """Have a set that changes in place; return the UIDs of its pods."""
+    world.apply(spec(replicas, **{"updateStrategy": IN_PLACE, **parts}))
+    await world.settled()
+    return world.uids()
+
+
+async def test_an_image_changes_and_the_pods_stay() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world)
+
+        world.set_image("app:2")
+        status = await world.settled()
+
+        assert world.uids() == pods
+        assert world.images() == ["app:2"] * 3
+        assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in world.pods()] == [1] * 3
+        assert status["updatedAvailableReplicas"] == 3
+        assert status["currentRevision"] == status["updateRevision"]
+
+
+async def test_the_same_in_v1beta1_s_words() -> None:
+    async with cloneset_world() as world:
+        rolling = {"podUpdatePolicy": "InPlaceIfPossible", "maxUnavailable": 1}
+        pods = await started(world, updateStrategy={"type": "RollingUpdate", "rollingUpdate": rolling})
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert (world.uids(), world.images()) == (pods, ["app:2"] * 3)
+
+
+async def test_an_update_costs_three_writes_a_pod() -> None:
+    async with cloneset_world() as world:
+        await started(world, 5)
+        before = len(world.writes())
+
+        world.set_image("app:2")
+        await world.settled()
+
+        about_pods = [each for each in world.writes()[before:] if " pods" in each]
+        assert sorted(about_pods) == ["patch pods"] * 5 + ["patch pods/status"] * 10
+
+
+async def test_pods_change_one_after_the_other() -> None:
+    async with cloneset_world() as world:
+        await started(world, 3, updateStrategy={"type": "InPlaceIfPossible", "maxUnavailable": 1})
+        world.kubelet.manual = True
+
+        world.set_image("app:2")
+        await world.until(lambda: world.images().count("app:2") == 1)
+        ready = [
+            next(
+                each["status"] for each in pod["status"]["conditions"] if each["type"] == "InPlaceUpdateReady"
+            )
+            for pod in world.pods()
+        ]
+
+        assert sorted(ready) == ["False", "True", "True"]
+
+
+async def test_a_change_that_needs_another_pod_replaces_it() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world)
+        template = dict(world.stored()["spec"]["template"])
+        template["spec"] = {**template["spec"], "terminationGracePeriodSeconds": 5}
+
+        world.change(template=template)
+        await world.settled()
+
+        assert not world.uids() & pods
+
+
+async def test_with_in_place_only_such_a_change_is_refused_by_its_field() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, updateStrategy={"type": "InPlaceOnly"})
+        template = dict(world.stored()["spec"]["template"])
+        template["spec"] = {**template["spec"], "terminationGracePeriodSeconds": 5}
+
+        world.change(template=template)
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+
+        assert "terminationGracePeriodSeconds" in world.condition("FailedUpdate")["message"]
+        assert world.uids() == pods
+
+
+async def test_a_refused_change_that_is_taken_back_leaves_nothing() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, updateStrategy={"type": "InPlaceOnly"})
+        before = world.stored()["spec"]["template"]
+        world.change(template={**before, "spec": {**before["spec"], "hostname": "a"}})
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+
+        world.change(template=before)
+        await world.settled()
+
+        assert world.uids() == pods
+        assert world.condition("FailedUpdate")["status"] == "False"
+
+
+async def test_the_partition_and_a_roll_back_in_place() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, 4, updateStrategy={**IN_PLACE, "partition": "50%"})
+        world.set_image("app:2")
+        await world.settled()
+        half = world.images()
+
+        world.change(updateStrategy=IN_PLACE)
+        world.set_image("app:1")
+        await world.settled()
+
+        assert half == ["app:1"] * 2 + ["app:2"] * 2
+        assert (world.uids(), world.images()) == (pods, ["app:1"] * 4)
+
+
+async def test_a_broken_image_stops_at_the_limit_and_is_rolled_back() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, 4, updateStrategy={"type": "InPlaceIfPossible", "maxUnavailable": 2})
+        world.kubelet.broken.add("bad:1")
+        world.set_image("bad:1")
+        await world.until(lambda: world.images().count("bad:1") == 2)
+
+        world.set_image("app:1")
+        await world.settled()
+
+        assert (world.uids(), world.images()) == (pods, ["app:1"] * 4)
+
+
+async def test_a_newer_revision_overtakes_one_that_is_under_way() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world)
+        world.kubelet.manual = True
+        world.set_image("app:2")
+        await world.until(lambda: world.images() == ["app:2"] * 3)
+
+        world.set_image("app:3")
+        await world.until(lambda: world.images() == ["app:3"] * 3)
+        world.kubelet.resume()
+        await world.settled()
+
+        assert world.uids() == pods
+
+
+async def test_a_paused_rollout_finishes_what_was_begun() -> None:
+    async with cloneset_world() as world:
+        await started(world, 3, updateStrategy={"type": "InPlaceIfPossible", "maxUnavailable": 1})
+        world.kubelet.manual = True
+        world.set_image("app:2")
+        await world.until(lambda: world.images().count("app:2") == 1)
+
+        world.change(updateStrategy={"type": "InPlaceIfPossible", "paused": True})
+        await world.until(lambda: world.status().get("observedGeneration") == 3)
+        world.kubelet.resume()
+        await world.until(lambda: world.status()["updatedAvailableReplicas"] == 1)
+
+        assert world.images() == ["app:1", "app:1", "app:2"]
+
+
+async def test_with_surge_a_pod_is_made_for_the_one_that_changes() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, 3, updateStrategy=SURGE)
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert len(world.pods()) == 3
+        assert len(world.uids() & pods) >= 2
+        assert world.images() == ["app:2"] * 3
+
+
+async def test_the_grace_period_passes_between_out_of_traffic_and_the_change() -> None:
+    waiting = {"inplaceUpdateStrategy": {"gracePeriodSeconds": 1}}
+    async with cloneset_world() as world:
+        await started(world, 1, updateStrategy={**IN_PLACE, **waiting})
+
+        world.set_image("app:2")
+        await world.until(lambda: GRACE in world.pods()[0]["metadata"].get("annotations", {}))
+        during = world.images()
+        await world.settled()
+
+        assert (during, world.images()) == (["app:1"], ["app:2"])
+
+
+async def test_a_hook_holds_a_pod_until_somebody_lets_it_go() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate=GUARD)
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        held = world.images()
+
+        _guard(world, None)
+        await world.until(lambda: _state(world) == "Updated")
+        changed = world.images()
+        _guard(world, "on")
+        await world.settled()
+
+        assert (held, changed, _state(world)) == (["app:1"], ["app:2"], "Normal")
+
+
+async def test_a_pod_that_is_held_may_be_out_of_traffic() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate={**GUARD, "markPodNotReady": True})
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        message = _condition(world, "KruisePodReady")
+
+        _guard(world, None)
+        await world.until(lambda: _state(world) == "Updated")
+        await world.until(lambda: _condition(world, "KruisePodReady")["status"] == "True")
+
+        assert message["status"] == "False"
+        assert message["message"] == '[{"userAgent":"Lifecycle","key":"preUpdateHook"}]'
+
+
+async def test_a_roll_back_lets_a_held_pod_go() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate=GUARD)
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+
+        world.set_image("app:1")
+        await world.settled()
+
+        assert (_state(world), world.images()) == ("Normal", ["app:1"])
+
+
+@pytest.mark.parametrize("how", ["scale", "recreate"])
+async def test_a_hook_holds_a_pod_before_it_is_deleted(how: str) -> None:
+    async with cloneset_world() as world:
+        pods = await _guarded(world, preDelete=GUARD)
+        if how == "scale":
+            world.change(replicas=0)
+        else:
+            world.change(updateStrategy={"type": "ReCreate"})
+            world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        _guard(world, None)
+        await world.until(lambda: not world.uids() & pods)
+
+        await world.settled()
+
+
+async def test_a_pod_that_was_to_go_stays_when_it_is_wanted_again() -> None:
+    async with cloneset_world() as world:
+        pods = await _guarded(world, preDelete=GUARD)
+        world.change(replicas=0)
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        world.change(replicas=1)
+        await world.settled()
+
+        assert (world.uids(), _state(world)) == (pods, "Normal")
+
+
+async def test_a_new_pod_counts_when_its_handlers_are_there() -> None:
+    async with cloneset_world() as world:
+        finalizers = {"finalizersHandler": ["example.io/unready-blocker"]}
+        world.apply(spec(1, lifecycle={"preNormal": finalizers}))
+        await world.until(lambda: world.status().get("readyReplicas") == 1)
+        before = world.status()["availableReplicas"]
+
+        world.patch_pod(
+            world.pods()[0]["metadata"]["name"],
+            lambda it: it["metadata"].update(finalizers=["example.io/unready-blocker"]),
+        )
+        await world.settled()
+
+        assert before == 0
+
+
+async def test_an_update_that_another_controller_began_is_brought_to_its_end() -> None:
+    async with cloneset_world() as world:
+        pods = await started(world, 1)
+        name = world.pods()[0]["metadata"]["name"]
+
+        def halfway(it: dict[str, Any]) -> None:
+            state = {"revision": it["metadata"]["labels"]["controller-revision-hash"], **HALFWAY}
+            it["metadata"]["annotations"] = {"apps.kruise.io/inplace-update-state": json.dumps(state)}
+            out = {"type": "InPlaceUpdateReady", "status": "False", "reason": "StartInPlaceUpdate"}
+            it["status"] = {**world.pods()[0]["status"], "conditions": [out]}
+
+        world.patch_pod(name, halfway)
+        await world.until(lambda: _condition(world, "InPlaceUpdateReady").get("status") == "True")
+
+        assert world.uids() == pods
+
+
+async def _guarded(world: CloneSetWorld, **lifecycle: Any) -> set[str]:
+    """One pod that carries the guard's label."""
+    document = spec(1, updateStrategy=IN_PLACE, lifecycle=lifecycle)
+    document["template"]["metadata"] = {"labels": {"app": "web", "guard": "on"}}
+    world.apply(document)
+    await world.settled()
+    return world.uids()
+
+
+def _guard(world: CloneSetWorld, value: str | None) -> None:
+    def change(it: dict[str, Any]) -> None:
+        it["metadata"]["labels"].pop("guard", None)
+        if value is not None:
+            it["metadata"]["labels"]["guard"] = value
+
+    world.patch_pod(world.pods()[0]["metadata"]["name"], change)
+
+
+def _state(world: CloneSetWorld) -> str:
+    (pod, *_) = world.pods()
+    return str(pod["metadata"]["labels"].get(names.LIFECYCLE_STATE_LABEL, ""))
+
+
+def _condition(world: CloneSetWorld, type_: str, place: int = 0) -> dict[str, Any]:
+    found = [each for each in world.pods()[place]["status"].get("conditions", ()) if each["type"] == type_]
+    return found[0] if found else {}
