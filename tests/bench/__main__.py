@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from daemon.cri.channel import Channel
 from daemon.cri.client import CriClient
+from tests.bench.figures import Figure, show
 from tests.bench.processes import effort_of, memory_of
 from tests.bench.pulling import (
     MIB,
@@ -34,16 +35,6 @@ AT_REST = 60.0
 """Seconds over which the process is watched doing nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: str
-    limit: str = ""
-    held: bool | None = None
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; the figures judge nothing."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -53,11 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     figures = asyncio.run(_measure(options.runtime, options.pulls))
     figures += [_start_up()]
-    width = max(len(figure.name) for figure in figures)
-    print(f"\ncontainerd {options.runtime}; medians; limits are the project's own")
-    for figure in figures:
-        held = {True: "ok", False: "OVER", None: ""}[figure.held]
-        print(f"  {figure.name:<{width}}  {figure.value:<44} {figure.limit:<24} {held}")
+    show(f"containerd {options.runtime}; medians", figures)
     _print_imports()
     if options.json:
         options.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2))

@@ -14,10 +14,12 @@ from tests.charts.rendering import CHART, KUBERNETES, NAMESPACE, RELEASE, Docume
 from tests.testbed.api import Api, RefusedError
 from tests.testbed.cluster_fixtures import MakeControlPlane
 from tests.testbed.processes import until
+from tests.testbed.programs import kubernetes_minor
 
 V1 = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 V1BETA1 = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy"
-POLICIES = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
+SERVED = V1BETA1 if kubernetes_minor() == "1.34" else V1
+POLICIES = f"/apis/{SERVED.rpartition('/')[0]}/mutatingadmissionpolicies"
 PODS = "/api/v1/namespaces/default/pods"
 MOUNT = "/run/inplaced/launched"
 _numbers = itertools.count(1)
@@ -57,7 +59,7 @@ async def test_the_notes_say_where_it_is_left_out(
     make_control_plane: MakeControlPlane, *, served: bool
 ) -> None:
     lacking = {
-        "runtime_config": f"{V1.rpartition('/')[0]}/mutatingadmissionpolicies=false",
+        "runtime_config": f"{SERVED.rpartition('/')[0]}/mutatingadmissionpolicies=false",
         "disable_admission_plugins": "MutatingAdmissionPolicy",
     }
     api = (await make_control_plane(**({} if served else lacking))).api
@@ -74,8 +76,8 @@ async def ordered(control_plane: Api) -> Api:
     try:
         await control_plane.get(POLICIES)
     except RefusedError:
-        pytest.fail("this API server has no MutatingAdmissionPolicy v1")
-    await control_plane.apply(*launch_order("--api-versions", V1))
+        pytest.fail(f"this API server does not serve {SERVED}")
+    await control_plane.apply(*launch_order("--api-versions", SERVED))
     await control_plane.create_if_missing(
         "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}
     )

@@ -13,7 +13,7 @@ from tests.testbed.addresses import Addresses, free_addresses
 from tests.testbed.api import Api
 from tests.testbed.authority import Authority, Credentials
 from tests.testbed.processes import Process, until
-from tests.testbed.programs import kubernetes_programs
+from tests.testbed.programs import kubernetes_minor, kubernetes_programs
 from tests.testbed.session import ADDRESS, remove_tree
 
 START_DEADLINE: Final = 60.0
@@ -24,6 +24,11 @@ API_PORT: Final = 6443
 ISSUER: Final = "https://kubernetes.default.svc"
 ADMIN: Final = "testbed-admin"
 MASTERS: Final = "system:masters"
+BETA: Final = {
+    "feature-gates": "MutatingAdmissionPolicy=true",
+    "runtime-config": "admissionregistration.k8s.io/v1beta1=true",
+}
+"""Turns on what Kubernetes 1.34 can do but leaves to be asked for, and later ones do by themselves."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +172,7 @@ class ControlPlane:
             "profiling": "false",
             **_pair("tls-cert-file", "tls-private-key-file", server),
             **_pair("kubelet-client-certificate", "kubelet-client-key", kubelet),
+            **(BETA if kubernetes_minor() == "1.34" else {}),
             **self.flags,
         }
 
