@@ -20,6 +20,7 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import IMAGE_PULL_JOBS, SECRETS, Resource
 from daemon.kube.selections import only
+from daemon.localpods.pulls import NodePulls
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
@@ -90,7 +91,10 @@ class Member:
             interval=config.heartbeat_interval,
             duration=round(config.heartbeat_interval * _MISSED),
         )
+        self._pulls = NodePulls()
+        self._on_change = local.on_change
         self.node = self._node(config, local)
+        self._pulls.follow(self.node.pulls)
         self.pods = PodSide(self._around_pods(config, local))
         self.started = False
 
@@ -114,7 +118,12 @@ class Member:
         own = Key(f"{config.namespace}{names.NODE_SECRETS_SUFFIX}", config.node_name)
         secrets = ClusterSecrets(self._read_secret, own, local.key, cluster.clock)
         access = Access(secrets.find, docker_config=config.docker_config, plugins=local.plugins)
-        return NodeHalf(config, around, access, local.on_change)
+        return NodeHalf(config, around, access, self._changed)
+
+    def _changed(self) -> None:
+        """Something of the node's images may be another."""
+        self._on_change()
+        self._pulls.changed()
 
     def _around_pods(self, config: AgentConfig, local: Local) -> PodSurroundings:
         cluster = self._cluster
@@ -128,6 +137,7 @@ class Member:
             runtimes=local.runtimes,
             metrics=cluster.metrics,
             clock=cluster.clock,
+            pulls=self._pulls,
         )
 
     async def _read_secret(self, key: Key) -> Secret:

@@ -11,13 +11,14 @@ from daemon.kube.selections import Selection
 from daemon.localpods.surroundings import PodFeature, PodSurroundings
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
+from daemon.preflight.reconciler import Preflight
 from daemon.resizes.reconciler import Resizes
 from daemon.restarts.drift import DriftRestarts
 from daemon.restarts.recreate_feature import RecreateFeature
 
 MakeFeature = Callable[[PodSurroundings], PodFeature]
 
-FEATURES: Sequence[MakeFeature] = (DriftRestarts, RecreateFeature, Resizes)
+FEATURES: Sequence[MakeFeature] = (DriftRestarts, RecreateFeature, Resizes, Preflight)
 """All that the agent does for pods."""
 
 

@@ -10,11 +10,16 @@ from daemon.inplace import documents
 from daemon.inplace.changes import everything, left_of, owed, restarts_of, touched_by
 from daemon.inplace.diff import InPlace, MustRecreate, diff
 from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_out
-from daemon.inplace.preparation import WOULD_NOT_FIT, Prepared, Preparing, Unprepared, preparation_of
+from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
 from daemon.inplace.records import State, same_revision
 from daemon.inplace.targets import Failed, Progress, Target, Waiting
 from daemon.inplace.verifying import missing, unproven
 from daemon.objects.local_pods import LocalPod
+from daemon.objects.next_revisions import WOULD_NOT_FIT, about
+
+_REFUSED = "Refused"
+_REFUSED_AGAIN = 60.0
+"""Seconds until a change that the API server refused is asked for again."""
 
 
 def begin(seen: Observed, records: Records) -> Write | Progress:
@@ -29,7 +34,7 @@ def begin(seen: Observed, records: Records) -> Write | Progress:
     change = left_of(pod, touched, target.new)
     out = is_out(pod)
     if not out:
-        held = _hindrance(seen, change)
+        held = _refusal(seen) or _hindrance(seen, change)
         if held is not None:
             return held
     if not out and _must_be_out(pod, change):
@@ -60,6 +65,32 @@ def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
             return MustRecreate(reason, message=message)
         case Unprepared(reason, message):
             return Failed("PreparationFailed", f"{reason}: {message}", untouched=True)
+
+
+def refused(seen: Observed, message: str) -> Write | Failed:
+    """What to do when the API server will not have the change: the pod serves on as it was."""
+    pod = seen.pod
+    words = about(seen.target.revision, message)
+    progress = Failed("Refused", message, _REFUSED_AGAIN, untouched=True)
+    begun = all(pod.metadata.labels.get(key) == text for key, text in seen.target.labels.items())
+    if begun or not (is_gated(pod) and is_out(pod)):
+        return progress
+    gate = documents.condition(
+        pod, names.IN_PLACE_UPDATE_READY, "True", seen.now, reason=_REFUSED, message=words
+    )
+    document = {"metadata": documents.bound(pod, {}, {}), "status": {"conditions": [gate]}}
+    return Write("Tell", document, "status", words, then=progress)
+
+
+def _refusal(seen: Observed) -> Failed | None:
+    """The answer of the API server to this very change, which is not asked for again at once."""
+    gate = condition_of(seen.pod, names.IN_PLACE_UPDATE_READY)
+    prefix = about(seen.target.revision, "")
+    if gate is None or gate.reason != _REFUSED or not gate.message.startswith(prefix):
+        return None
+    age = (seen.now - (gate.last_transition_time or seen.now)) / timedelta(seconds=1)
+    left = _REFUSED_AGAIN - age
+    return Failed("Refused", gate.message.removeprefix(prefix), left, untouched=True) if left > 0 else None
 
 
 def _must_be_out(pod: LocalPod, change: InPlace) -> bool:

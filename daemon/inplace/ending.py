@@ -49,7 +49,8 @@ def _runs_while_serving(state: State | None) -> bool:
     """Whether the update did not have to take the pod out, so that the gate says nothing of its end."""
     if state is None:
         return False
-    return state.update_resources and not (state.update_images or state.update_env_from_metadata)
+    restarts = state.update_images or state.update_env_from_metadata
+    return state.has_next or (state.update_resources and not restarts)
 
 
 def _judge(seen: Observed, state: State | None, late: tuple[Missing, ...]) -> Write | Progress:
@@ -111,17 +112,21 @@ def _settle(seen: Observed) -> Write | Done:
     """Back in traffic, on exactly the version that was looked at; what the workload wants said then, is."""
     pod, target = seen.pod, seen.target
     unsaid = any(pod.metadata.labels.get(key) != text for key, text in target.done.labels.items())
-    conditions = _given_back(seen) if is_gated(pod) and not is_serving(pod) else []
-    if not conditions and not unsaid:
+    conditions = _given_back(seen)
+    over = {key: None for key in (names.NEXT_REVISION_ANNOTATION,) if key in pod.metadata.annotations}
+    if not conditions and not unsaid and not over:
         return Done()
     document = documents.with_extras(
-        {"metadata": documents.bound(pod, {}, {}), "status": {"conditions": conditions}}, {}, target.done
+        {"metadata": documents.bound(pod, {}, over), "status": {"conditions": conditions}}, {}, target.done
     )
     return Write("GiveBack", document, "status", f"is {target.revision} now", then=Done())
 
 
 def _given_back(seen: Observed) -> list[dict[str, Any]]:
-    conditions = [documents.condition(seen.pod, names.IN_PLACE_UPDATE_READY, "True", seen.now)]
+    """The conditions that change: the gate, where there is one, and what was said of the preparation."""
+    conditions = []
+    if is_gated(seen.pod) and not is_serving(seen.pod):
+        conditions.append(documents.condition(seen.pod, names.IN_PLACE_UPDATE_READY, "True", seen.now))
     if condition_of(seen.pod, names.NEXT_REVISION_READY) is not None:
         conditions.append({"type": names.NEXT_REVISION_READY, "$patch": "delete"})
     return conditions

@@ -40,7 +40,7 @@ class Options:
     prepare: bool = True
     """Touch an announced pod only when its node is prepared (see ``announcing``)."""
     preparation_deadline: float = 600.0
-    """For the node to say anything, from the announcement on; then the pod changes unprepared."""
+    """For the node, from the announcement on; then the pod changes unprepared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Failed:
     """What does not come by itself: it was told in the pod's condition and in an Event.
 
     Not final: called again, the update ends if the cause is gone, and goes on with another revision.
-    Reasons: PreparationFailed ImagePullFailed Infeasible RolledBack Unsupported AgentMissing
+    Reasons: PreparationFailed Refused ImagePullFailed Infeasible RolledBack Unsupported AgentMissing
     DeadlineExceeded.
     """
 

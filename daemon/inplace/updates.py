@@ -8,10 +8,12 @@ import structlog
 
 from daemon.engine.clock import Clock
 from daemon.engine.objects import ConflictError, NotFoundError
+from daemon.inplace.beginning import refused
 from daemon.inplace.observing import Observed, Write, records_of
 from daemon.inplace.planner import plan
 from daemon.inplace.targets import Progress, Target, Waiting
 from daemon.kube.client import ApiClient
+from daemon.kube.errors import ApiError, ForbiddenError, RefusedError
 from daemon.kube.events import Level
 from daemon.kube.informer import Informer
 from daemon.kube.patches import strategic_merge_patch
@@ -71,27 +73,43 @@ class PodUpdates:
             if not isinstance(step, Write):
                 return step
             try:
-                pod = await self._write(pod, target, step)
+                done = await self._take(pod, target, step)
             except NotFoundError:
                 return _GONE
-            except ConflictError:
-                fresh = await self._read(pod)
-                if fresh is None:
-                    return _GONE
-                pod = fresh
-            else:
-                if step.then is not None:
-                    return step.then
+            except (RefusedError, ForbiddenError) as error:
+                return await self._refused(pod, target, step, error)
+            if not isinstance(done, LocalPod):
+                return done
+            pod = done
         return Waiting("Changed", "the pod changes faster than it can be decided on", _AFTER_CONFLICTS)
 
-    async def _read(self, pod: LocalPod) -> LocalPod | None:
-        """The pod as it is stored now; None if that is another one by now, or none."""
-        try:
-            fresh = await self._client.get(self._pods.resource, pod.metadata.key)
-        except NotFoundError:
-            return None
+    async def _read(self, pod: LocalPod) -> LocalPod | Progress:
+        """The pod as it is stored now. Raises NotFoundError."""
+        fresh = await self._client.get(self._pods.resource, pod.metadata.key)
         self._pods.learn(fresh)
-        return fresh if fresh.metadata.uid == pod.metadata.uid else None
+        return fresh if fresh.metadata.uid == pod.metadata.uid else _GONE
+
+    async def _take(self, pod: LocalPod, target: Target, step: Write) -> LocalPod | Progress:
+        """The pod after the step, or as it is by now if it has changed since; an answer if that is the end.
+
+        Raises NotFoundError when it is gone.
+        """
+        try:
+            written = await self._write(pod, target, step)
+        except ConflictError:
+            return await self._read(pod)
+        return written if step.then is None else step.then
+
+    async def _refused(self, pod: LocalPod, target: Target, step: Write, error: ApiError) -> Progress:
+        """Leave the pod to its traffic when the change is refused, as by an admission policy."""
+        if step.step != "Change":
+            raise error
+        told = refused(self._observed(pod, target), error.message)
+        if not isinstance(told, Write):
+            return told
+        await self._write(pod, target, told)
+        assert told.then is not None
+        return told.then
 
     def _observed(self, pod: LocalPod, target: Target) -> Observed:
         return Observed(pod, target, self._clock.now(), self._agent_alive(pod.spec.node_name))

@@ -14,6 +14,7 @@ from daemon.kube.events import EventRecorder, Level
 from daemon.kube.informer import Informer
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import LOCAL_PODS
+from daemon.localpods.pulls import NodePulls
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 
@@ -32,6 +33,7 @@ class PodSurroundings:
     clock: Clock
     stops: Turns = field(default_factory=Turns)
     """By container ID: two features that want one container stopped do not run its hooks twice."""
+    pulls: NodePulls = field(default_factory=NodePulls)
 
     def record(self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal") -> None:
         """Have it said that *reason* happened to *pod*; returns at once, never raises."""

@@ -145,6 +145,24 @@ async def test_what_went_wrong_is_told_in_the_condition_and_an_event_once(world:
     assert told["reason"] == "ImagePullFailed"
 
 
+async def test_a_change_that_the_server_refuses_leaves_the_pod_to_its_traffic(world: UpdateWorld) -> None:
+    simulated, target = world.make(PLAIN[0]), target_of(*PLAIN)
+    world.server.fail(Fault(status=403, verb="patch", resource="pods"))
+
+    refused = await world.advance(target)
+    serving = world.load(simulated).serving
+    waiting = await world.advance(target)
+    world.clock.pass_by(60)
+    await world.advance(target)
+
+    assert isinstance(refused, Failed)
+    assert refused.reason == "Refused"
+    assert refused.untouched
+    assert serving
+    assert waiting == refused
+    assert world.load(simulated).pod.spec.containers[0].image == "repo/app:2"
+
+
 async def test_a_silent_agent_keeps_nothing_from_an_update_that_the_kubelet_does_alone(
     world: UpdateWorld,
 ) -> None:
@@ -158,7 +176,7 @@ async def test_a_silent_agent_keeps_nothing_from_an_update_that_the_kubelet_does
     assert await world.advance(target) == Done()
 
 
-@pytest.mark.parametrize("status", [0, 403], ids=["done but not answered", "not done"])
+@pytest.mark.parametrize("status", [0, 401], ids=["done but not answered", "not done"])
 @pytest.mark.parametrize("grace", [0, 5])
 @pytest.mark.parametrize("write", range(8))
 async def test_killed_at_any_write_the_next_controller_ends_the_update(

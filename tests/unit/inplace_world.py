@@ -71,9 +71,6 @@ class SimulatedPod:
                 "uid": f"uid-{self.name}",
                 "resourceVersion": "1",
                 "generation": 1,
-                "ownerReferences": [
-                    {"apiVersion": names.KRUISE_API, "kind": "CloneSet", "name": "web", "controller": True}
-                ],
             },
             "spec": {**spec, "nodeName": "node-1", "readinessGates": gates},
             "status": {"phase": "Running", "conditions": [], "containerStatuses": []},

@@ -1,0 +1,165 @@
+"""A rollout is made known: jobs that fetch images, and pods that are told what they become."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from daemon import names
+from daemon.inplace.announcing import Announcing, Download, Rollout
+from daemon.kube.informer import Informer
+from daemon.kube.objects import KubeObjects
+from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import Key, LabelSelector, OwnerReference
+from tests.fakes.clock import FakeClock
+from tests.fakes.following import following
+from tests.functional.update_world import UpdateWorld, update_world
+from tests.unit.revisions import container, revision
+
+OWNER = OwnerReference(
+    kind="CloneSet", name="web", uid="set-uid", api_version=names.KRUISE_API, controller=True
+)
+OLD = revision(container("app", "repo/app:1"), container("side", "repo/side:1"))
+NEW = revision(container("app", "repo/app:2"), container("side", "repo/side:1"))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[UpdateWorld]:
+    async with update_world() as made:
+        # Any stored object will do for the workload: what it owns goes with it.
+        workload = {"metadata": {"name": "web", "uid": OWNER.uid}, "spec": {}}
+        made.server.storage.documents["nodeimages"] = {("", "web"): workload}
+        yield made
+
+
+@pytest.fixture
+async def announcing(world: UpdateWorld) -> AsyncIterator[Announcing]:
+    jobs = Informer(world.client, IMAGE_PULL_JOBS, world.metrics)
+    async with following(jobs):
+        yield Announcing(world.client, world.pods, KubeObjects(world.client, jobs), FakeClock())
+
+
+def _rollout(new: Any = NEW, revision_name: str = "web-2", **more: Any) -> Rollout:
+    selector = LabelSelector(match_labels={"app": "web"})
+    return Rollout(
+        owner=OWNER, namespace="default", selector=selector, revision=revision_name, new=new, **more
+    )
+
+
+async def _pods(world: UpdateWorld, *numbers: int) -> list[tuple[LocalPod, Any]]:
+    found = []
+    for number in numbers:
+        world.make(OLD, name=f"web-{number}")
+        found.append((await world.client.get(CLUSTER_PODS, Key("default", f"web-{number}")), OLD))
+    return found
+
+
+def _told(world: UpdateWorld, name: str) -> Any:
+    annotations = world.server.document("pods", name, "default")["metadata"].get("annotations", {})
+    return json.loads(annotations.get(names.NEXT_REVISION_ANNOTATION, "null"))
+
+
+async def test_pods_are_told_the_images_and_resources_that_change(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    pods = await _pods(world, 1, 2)
+
+    told = await announcing.announce(_rollout(), pods)
+
+    assert told.keys() == {Key("default", "web-1"), Key("default", "web-2")}
+    assert _told(world, "web-1") == {
+        "revision": "web-2",
+        "images": {"app": "repo/app:2"},
+        "since": "2026-05-01T12:00:00Z",
+    }
+
+
+async def test_one_job_for_each_image_follows_the_pods_until_the_end(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    secretive = revision(
+        *OLD["spec"]["template"]["spec"]["containers"], imagePullSecrets=[{"name": "regcred"}]
+    )
+    world.make(secretive, name="web-1")
+    pod = await world.client.get(CLUSTER_PODS, Key("default", "web-1"))
+    download = Download(parallelism="50%", timeout_seconds=120)
+
+    await announcing.announce(_rollout(download=download), [(pod, OLD)])
+
+    job = world.server.document("imagepulljobs", "web-2-app", "default")
+    assert job["metadata"]["ownerReferences"][0]["uid"] == "set-uid"
+    assert job["spec"]["image"] == "repo/app:2"
+    assert job["spec"]["podSelector"] == {"matchLabels": {"app": "web"}}
+    assert job["spec"]["pullSecrets"] == ["regcred"]
+    assert job["spec"]["parallelism"] == "50%"
+    assert job["spec"]["pullPolicy"]["timeoutSeconds"] == 120
+    assert job["spec"]["completionPolicy"] == {"type": "Never"}
+
+
+async def test_what_is_known_already_costs_nothing(world: UpdateWorld, announcing: Announcing) -> None:
+    pods = await _pods(world, 1)
+    told = await announcing.announce(_rollout(), pods)
+    before = len(world.server.requests)
+
+    again = await announcing.announce(_rollout(), [(told[Key("default", "web-1")], OLD)])
+
+    assert not again
+    assert len(world.server.requests) == before
+
+
+async def test_labels_alone_are_nothing_to_prepare_for(world: UpdateWorld, announcing: Announcing) -> None:
+    tagged = revision(container("app", "repo/app:1"), container("side", "repo/side:1"), labels={"a": "b"})
+
+    assert not await announcing.announce(_rollout(tagged), await _pods(world, 1))
+    assert not world.server.count("create", "patch")
+
+
+async def test_nothing_is_fetched_before_enough_updated_pods_are_ready(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    pods, download = await _pods(world, 1), Download(min_updated_ready=2)
+
+    early = await announcing.announce(_rollout(download=download, updated_ready=1), pods)
+    late = await announcing.announce(_rollout(download=download, updated_ready=2), pods)
+
+    assert not early
+    assert len(late) == 1
+
+
+async def test_another_revision_replaces_jobs_and_announcements(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    told = await announcing.announce(_rollout(), await _pods(world, 1))
+    third = revision(container("app", "repo/app:3"), container("side", "repo/side:1"))
+
+    await announcing.announce(_rollout(third, "web-3"), [(told[Key("default", "web-1")], OLD)])
+
+    jobs = [name for _, name in world.server.storage.of("imagepulljobs")]
+    assert jobs == ["web-3-app"]
+    assert _told(world, "web-1")["revision"] == "web-3"
+
+
+async def test_at_the_end_the_jobs_go_and_with_them_the_pins(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    await announcing.announce(_rollout(), await _pods(world, 1))
+
+    await announcing.end(OWNER, "default")
+
+    assert not world.server.storage.of("imagepulljobs")
+
+
+async def test_a_pod_that_is_gone_or_another_one_costs_the_others_nothing(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    pods = await _pods(world, 1, 2, 3)
+    world.server.remove("pods", "web-1", "default")
+    world.server.remove("pods", "web-2", "default")
+    world.make(OLD, name="web-2")
+
+    told = await announcing.announce(_rollout(), pods)
+
+    assert told.keys() == {Key("default", "web-3")}
+    assert _told(world, "web-2") is None
