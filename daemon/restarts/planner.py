@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from daemon import names
-from daemon.localpods.conditions import condition_of, news
+from daemon.localpods.conditions import news
 from daemon.objects.container_env import metadata_values, restartable
 from daemon.objects.container_hashes import environment_hash, fingerprint
 from daemon.objects.local_pods import LocalPod, is_managed
@@ -71,8 +71,7 @@ def _stop(pod: LocalPod, finding: Finding) -> Stop:
 def _untold(seen: Observed, found: Sequence[Finding]) -> float:
     """Seconds for which a step of a restart is not told yet; 0 when all is told as it is."""
     moving = [each for each in found if each.stage in TRANSITIONAL]
-    told = condition_of(seen.pod, names.CONTAINERS_IN_SYNC)
-    if not moving or (told is not None and told.status == "False"):
+    if not moving:
         return 0.0
     begun = min(seen.since.get(each.container_id, seen.monotonic) for each in moving)
     settled = [each for each in found if each.stage in {Stage.FAILED, Stage.BACK_OFF}]

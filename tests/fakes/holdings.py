@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from google.protobuf.json_format import MessageToDict
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
@@ -31,6 +32,8 @@ class FakeHoldings:
     """What is on the node, by id."""
     containers: dict[str, pb.ContainerStatus] = field(default_factory=dict)
     sandbox_of: dict[str, str] = field(default_factory=dict)
+    configs: dict[str, pb.ContainerConfig] = field(default_factory=dict)
+    """As containers were made, by id."""
     sandboxes: dict[str, pb.PodSandbox] = field(default_factory=dict)
     mountpoint: str = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
     exit_codes: dict[str, int] = field(default_factory=dict)
@@ -154,6 +157,7 @@ class FakeHoldings:
         config = request.config
         new = digest_of(f"container {next(self._numbers)}").removeprefix("sha256:")
         image = self._image(config.image.image)
+        self.configs[new] = config
         self.containers[new] = pb.ContainerStatus(
             id=new,
             metadata=config.metadata,
@@ -204,7 +208,7 @@ class FakeHoldings:
 
     def ContainerStatus(self, request: pb.ContainerStatusRequest) -> pb.ContainerStatusResponse:
         status = self._container(request.container_id)
-        info = {"pid": 1, "runtimeSpec": {"process": {"env": []}}}
+        info = _record(self.configs.get(request.container_id, pb.ContainerConfig()))
         return pb.ContainerStatusResponse(status=status, info=_info(request.verbose, info))
 
     def UpdateContainerResources(
@@ -255,6 +259,16 @@ class FakeHoldings:
         if status.state == pb.CONTAINER_RUNNING:
             status.state, status.finished_at = pb.CONTAINER_EXITED, time.time_ns()
             status.exit_code, status.reason = 137, "Error"
+
+
+def _record(config: pb.ContainerConfig) -> dict[str, object]:
+    """What containerd keeps of a container: what was asked for, and the OCI spec that came of it."""
+    variables = [f"{each.key}={each.value}" for each in config.envs]
+    return {
+        "pid": 1,
+        "config": MessageToDict(config, preserving_proto_field_name=True),
+        "runtimeSpec": {"process": {"args": [*config.command, *config.args], "env": variables}},
+    }
 
 
 def _info(verbose: bool, info: object) -> dict[str, str]:

@@ -199,7 +199,10 @@ def boot_time() -> float:
 
 @asynccontextmanager
 async def restarting(
-    cluster: Cluster, *, settings: Mapping[str, str] | None = None, strategy: str = "image-alias"
+    cluster: Cluster,
+    *,
+    settings: Mapping[str, str] | None = None,
+    central: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Restarting]:
     """Agent and controller of the checkout in *cluster*, until the end of the block."""
     api = cluster.api
@@ -218,8 +221,8 @@ async def restarting(
         api=api.with_token(token),
         node=cluster.node,
     )
-    central = api.with_token(await api.token_for(NAMESPACE, "inplaced-controller"))
-    centre = Centre(directory / "c", central, {"restart-strategy": strategy})
+    leader = api.with_token(await api.token_for(NAMESPACE, "inplaced-controller"))
+    centre = Centre(directory / "c", leader, central or {})
     async with api.session() as client:
         try:
             centre.process.start()

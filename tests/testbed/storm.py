@@ -1,0 +1,105 @@
+"""Changes of many pods while what handles them is killed again and again: each must lead to one restart."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.testbed.counting import planned, restart_count
+from tests.testbed.restarting import Restarting
+
+
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """How often each is killed; it is started again at once."""
+
+    agent: int = 0
+    controller: int = 0
+    runtime: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it."""
+
+    seconds: float = 0.0
+    changes: int = 0
+    killed: Kills = field(default_factory=Kills)
+    wrong: list[str] = field(default_factory=list)
+    """Pods that did not start exactly once for each change, with what they started with."""
+
+
+async def storm(world: Restarting, pods: Sequence[str], rounds: int, kills: Kills, seed: int = 1) -> Outcome:
+    """Change each pod *rounds* times, one change after the other, and return when all is told and counted.
+
+    Kills are spread over the changes by their order, not by time, so that none comes too late.
+    """
+    begun = time.monotonic()
+    killer = _Killer(world, kills, len(pods) * rounds, seed)
+    async with asyncio.TaskGroup() as group:
+        killing = group.create_task(killer.run())
+        working = [group.create_task(_change(world, pod, rounds, killer.note)) for pod in pods]
+        await asyncio.wait(working)
+        await killing
+    outcome = Outcome(time.monotonic() - begun, killer.changes, kills)
+    for pod in pods:
+        outcome.wrong += await _judge(world, pod, rounds)
+    return outcome
+
+
+async def _change(world: Restarting, pod: str, rounds: int, note: Callable[[], None]) -> None:
+    for number in range(1, rounds + 1):
+        note()
+        await world.annotate(pod, colour=f"{pod}-{number}")
+        await world.restarted(pod, number, timeout=240.0)
+
+
+async def _judge(world: Restarting, name: str, rounds: int) -> list[str]:
+    pod = await world.pod(name)
+    found = [each.colour for each in world.starts(pod)]
+    wanted = ["red", *(f"{name}-{number}" for number in range(1, rounds + 1))]
+    counts = (planned(pod), restart_count(pod))
+    return [] if (found, counts[0]) == (wanted, rounds) else [f"{name}: {found}, planned {counts}"]
+
+
+class _Killer:
+    """Kills after so many changes, at a random moment of each."""
+
+    def __init__(self, world: Restarting, kills: Kills, changes: int, seed: int) -> None:
+        self.changes = 0
+        self._random = random.Random(seed)
+        self._moved = asyncio.Event()
+        self._world = world
+        victims: list[Callable[[], Awaitable[None]]] = [self._kill_agent] * kills.agent
+        victims += [self._kill_controller] * kills.controller
+        victims += [self._kill_runtime] * kills.runtime
+        self._random.shuffle(victims)
+        places = sorted(self._random.randrange(1, changes + 1) for _ in victims)
+        self._due = list(zip(places, victims, strict=True))
+
+    def note(self) -> None:
+        """One change begins."""
+        self.changes += 1
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Kill all that is to be killed."""
+        for place, kill in self._due:
+            while self.changes < place:
+                self._moved.clear()
+                await self._moved.wait()
+            await asyncio.sleep(self._random.uniform(0.0, 1.0))
+            await kill()
+
+    async def _kill_agent(self) -> None:
+        await self._world.agent.kill()
+        await self._world.agent.start()
+
+    async def _kill_controller(self) -> None:
+        await self._world.centre.process.kill()
+        self._world.centre.process.start()
+
+    async def _kill_runtime(self) -> None:
+        await self._world.cluster.containerd.kill()
+        await self._world.cluster.containerd.start()
