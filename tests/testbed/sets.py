@@ -1,0 +1,130 @@
+"""CloneSets on a real cluster: written, watched, and compared with what they were."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from daemon import names
+from tests.testbed.api import Api
+from tests.testbed.processes import until
+
+SETS = f"/apis/{names.KRUISE_API}/namespaces/default/clonesets"
+PODS = "/api/v1/namespaces/default/pods"
+OBEDIENT = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]
+"""Ends as soon as it is told to."""
+DEADLINE = 60.0
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RealSet:
+    """One CloneSet of the cluster, whose pods have its name as a label."""
+
+    api: Api
+    name: str
+
+    def document(
+        self, containers: Sequence[Mapping[str, Any]], version: str = "v1beta1", **spec: Any
+    ) -> Document:
+        """The manifest, with pods that end at once."""
+        labels = {"app": self.name}
+        template = spec.pop("template", {})
+        metadata = {"labels": labels, **template.get("metadata", {})}
+        pod = {"terminationGracePeriodSeconds": 1, "containers": list(containers), **template.get("spec", {})}
+        return {
+            "apiVersion": f"{names.KRUISE_GROUP}/{version}",
+            "kind": "CloneSet",
+            "metadata": {"name": self.name, "namespace": "default"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": metadata, "spec": pod},
+                **spec,
+            },
+        }
+
+    async def apply(self, document: Document) -> None:
+        """Write it as a person does."""
+        await self.api.apply(document)
+
+    async def patch(self, **spec: Any) -> None:
+        """Change parts of its spec."""
+        await self.api.request("PATCH", f"{SETS}/{self.name}", {"spec": spec})
+
+    async def set_image(self, image: str, container: str = "app") -> None:
+        """Have that container run another image."""
+        containers = (await self.stored())["spec"]["template"]["spec"]["containers"]
+        changed = [{**each, "image": image} if each["name"] == container else each for each in containers]
+        await self.patch(template={"spec": {"containers": changed}})
+
+    async def stored(self) -> Document:
+        """The set as it is stored."""
+        found: Document = await self.api.get(f"{SETS}/{self.name}")
+        return found
+
+    async def pods(self) -> list[Document]:
+        """Its pods that are not on their way out, by name."""
+        found = (await self.api.get(f"{PODS}?labelSelector=app={self.name}"))["items"]
+        live = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return sorted(live, key=lambda pod: str(pod["metadata"]["name"]))
+
+    async def settled(self, timeout: float = DEADLINE) -> Document:
+        """Wait until it is ready in its newest form; return its status."""
+
+        async def ready() -> bool:
+            stored = await self.stored()
+            told = condition(stored, names.READY)
+            newest = stored["metadata"]["generation"]
+            return told.get("status") == "True" and told.get("observedGeneration") == newest
+
+        try:
+            await until(ready, timeout=timeout, what=f"{self.name} to be ready", pause=0.05)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {(await self.stored()).get('status')}") from error
+        status: Document = (await self.stored())["status"]
+        return status
+
+    async def says(self, type_: str, status: str, timeout: float = DEADLINE) -> Document:
+        """Wait for a condition and return it."""
+
+        async def told() -> bool:
+            return condition(await self.stored(), type_).get("status") == status
+
+        await until(told, timeout=timeout, what=f"{type_}={status} of {self.name}", pause=0.05)
+        return condition(await self.stored(), type_)
+
+    async def delete(self) -> None:
+        """Remove it and its pods, and return when they are gone."""
+        await self.api.kubectl("delete", "cloneset", self.name, "--ignore-not-found", "--cascade=foreground")
+
+        async def gone() -> bool:
+            return not (await self.api.get(f"{PODS}?labelSelector=app={self.name}"))["items"]
+
+        await until(gone, timeout=DEADLINE, what=f"the pods of {self.name} to be gone", pause=0.1)
+
+
+def condition(document: Mapping[str, Any], type_: str) -> Document:
+    """A condition of the object; empty without."""
+    found = document.get("status", {}).get("conditions", ())
+    return next((each for each in found if each["type"] == type_), {})
+
+
+def status_of(pod: Mapping[str, Any], container: str = "app") -> Document:
+    """What the kubelet says of a container."""
+    statuses = pod["status"].get("containerStatuses", ())
+    return next((each for each in statuses if each["name"] == container), {})
+
+
+def identity(pod: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a pod stays when it changes in place."""
+    status = pod["status"]
+    return (pod["metadata"]["uid"], status["podIP"], pod["spec"]["nodeName"], pod["spec"].get("volumes"))
+
+
+async def timed(work: Any) -> float:
+    """How many seconds *work* takes."""
+    began = time.monotonic()
+    await asyncio.wait_for(work, 2 * DEADLINE)
+    return time.monotonic() - began
