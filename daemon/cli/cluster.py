@@ -80,11 +80,7 @@ class Following:
 
     async def change(self, limit: float) -> None:
         """Return when something changed, or after *limit* seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                await self._changed.wait()
-                await asyncio.sleep(_GATHER)
-        self._changed.clear()
+        await _until(self._changed, limit)
 
 
 class Cluster:
@@ -149,6 +145,43 @@ class Cluster:
             if lease.metadata.name.startswith(prefix) and lease.spec.renew_time
         }
 
+    def objects(self, resource: Resource[Kind], selection: Selection = EVERYTHING) -> Sequence[Kind]:
+        """All objects of the selection; none where the kind is not installed."""
+        try:
+            return self._list(resource, selection)
+        except NotFoundError:
+            return ()
+
+    def read(self, resource: Resource[Kind], key: Key) -> Kind:
+        """One object. Raises NotFoundError."""
+        return self.run(self._client.get(resource, key))
+
+    def make(self, resource: Resource[Kind], obj: Kind) -> Kind:
+        """Store a new object."""
+        return self.run(self._client.create(resource, obj))
+
+    def watch(self, resource: Resource[Kind], selection: Selection, limit: float) -> Iterator[Informer[Kind]]:
+        """Yield the same view after each change, the present state first; at least once a second.
+
+        Raises TimedOutError after *limit* seconds.
+        """
+        informer = Informer(self._client, resource, self._metrics, selection=selection)
+        changed = asyncio.Event()
+        informer.subscribe(lambda _key: changed.set())
+        self.run(self._synced(informer))
+        ends = self._runner.get_loop().time() + limit
+        while True:
+            yield informer
+            left = ends - self._runner.get_loop().time()
+            if left <= 0:
+                raise TimedOutError("waited too long")
+            self.run(_until(changed, min(left, 1.0)))
+
+    async def _synced(self, informer: Informer[Any]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(informer.run()))
+        async with asyncio.timeout(CALL_TIMEOUT):
+            await informer.synced()
+
     def _list(self, resource: Resource[Kind], selection: Selection) -> Sequence[Kind]:
         return self.run(self._client.list(resource, selection)).objects
 
@@ -185,6 +218,15 @@ class Cluster:
         async with asyncio.timeout(CALL_TIMEOUT):
             await following.synced()
         return following
+
+
+async def _until(changed: asyncio.Event, limit: float) -> None:
+    """Return when something changed, or after *limit* seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            await changed.wait()
+            await asyncio.sleep(_GATHER)
+    changed.clear()
 
 
 def _told(error: AccessError | ApiError) -> Exception:

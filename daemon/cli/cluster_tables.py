@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daemon.cli.cluster import Cluster
+from daemon.cli.cluster_pods import KINDS, why_pods
 from daemon.cli.errors import NotFoundError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
@@ -59,20 +60,22 @@ def _seen(name: str, scene: Scene) -> str:
 
 
 def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
-    """Print what *name* waits for: a job, a list job or a node, or KIND/NAME. Raises CliError."""
-    lines = list(_found(cluster, name, namespace, scene_of(cluster, release)))
+    """Print what *name* waits for: a pod, a restart, a job or a node, or KIND/NAME. Raises CliError."""
+    kind, _, rest = name.rpartition("/")
+    kind = kind.lower().partition(".")[0].removesuffix("s")  # as ``kubectl get -o name`` prints it
+    lines = list(why_pods(cluster, kind, rest, namespace, release)) if kind in {"", *KINDS} else []
+    if not lines and kind not in KINDS:
+        lines = list(_found(cluster, kind, rest, namespace, scene_of(cluster, release)))
     if not lines:
         raise NotFoundError(
-            f"no job {name!r} in namespace {namespace} and no node of that name; "
-            "'kubectl inplaced jobs -A' and 'kubectl inplaced nodes' list what there is"
+            f"no job {name!r} in namespace {namespace}, no pod or restart, and no node of that name; "
+            "'kubectl inplaced jobs -A', 'get pods' and 'nodes' list what there is"
         )
     sys.stdout.write("\n".join(lines) + "\n")
     return Exit.DONE
 
 
-def _found(cluster: Cluster, name: str, namespace: str, scene: Scene) -> Iterator[str]:
-    kind, _, rest = name.rpartition("/")
-    kind = kind.lower().partition(".")[0].removesuffix("s")  # as ``kubectl get -o name`` prints it
+def _found(cluster: Cluster, kind: str, rest: str, namespace: str, scene: Scene) -> Iterator[str]:
     if kind in {"", "imagepulljob", "pj", "job"}:
         for job in cluster.jobs(namespace):
             if job.metadata.name == rest:

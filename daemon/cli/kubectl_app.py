@@ -3,34 +3,31 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from typer import TyperException
 
-from daemon.cli import arguments, options
-from daemon.cli.cluster import Cluster, Contact
+from daemon.cli import arguments, kubectl_pods, options
+from daemon.cli.cluster import Contact
 from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import CliError, UsageError
+from daemon.cli.kubectl_options import (
+    NAME,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Release,
+    Work,
+    in_cluster,
+    seconds_of,
+)
 from daemon.cli.output import clean
 from daemon.cli.usage import Exit, epilog
 from daemon.names import PROGRAM
 from daemon.objects.images import NodeSelector
 
-NAME = f"kubectl {PROGRAM}"
-Work = Callable[[], int]
-"""What a command returns, so that it runs outside of typer, which treats interrupts and pipes its own way."""
-
-Kubeconfig = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of kubectl's own.")]
-Context = Annotated[str, typer.Option(metavar="NAME", help="Of the kubeconfig; by default the current one.")]
-Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="By default the context's.")
-]
-Release = Annotated[
-    str, typer.Option("--release-namespace", metavar="NAME", help="Where the agents' Leases are.")
-]
 Nodes = Annotated[
     list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node; may be repeated.")
 ]
@@ -50,7 +47,10 @@ app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=Fal
 
 @app.callback()
 def _main() -> None:
-    """Have images on a cluster's nodes before they are needed."""
+    """Have images on a cluster's nodes before they are needed, and restart containers in place."""
+
+
+kubectl_pods.add_to(app)
 
 
 @app.command(
@@ -82,7 +82,7 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
 ) -> Work:
     from daemon.cli.cluster_pull import Asked, pull
 
-    limit = _seconds("--deadline", deadline)
+    limit = seconds_of("--deadline", deadline)
     asked = Asked(
         images=arguments.images_of(images),
         namespace=namespace or namespace_of(kubeconfig, context, os.environ),
@@ -91,15 +91,15 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
         secrets=tuple(pull_secret or ()),
         always=always,
         priority=arguments.number_of("--priority", priority, least=-arguments.INT32),
-        timeout=arguments.attempt_limit(_seconds("--timeout", timeout), limit),
+        timeout=arguments.attempt_limit(seconds_of("--timeout", timeout), limit),
         retries=arguments.number_of("--retries", retries),
         deadline=limit,
-        ttl=arguments.time_to_live(_seconds("--ttl", ttl, least=0), wait=wait),
+        ttl=arguments.time_to_live(seconds_of("--ttl", ttl, least=0), wait=wait),
         wait=wait,
-        wait_timeout=_seconds("--wait-timeout", wait_timeout) or math.inf,
+        wait_timeout=seconds_of("--wait-timeout", wait_timeout) or math.inf,
         form=arguments.form_of(output),
     )
-    return _in(Contact(kubeconfig, context), lambda cluster: pull(cluster, asked))
+    return in_cluster(Contact(kubeconfig, context), lambda cluster: pull(cluster, asked))
 
 
 @app.command("jobs", help="List the pull jobs.")
@@ -115,19 +115,22 @@ def _jobs(
     form = arguments.form_of(output)
     chosen = "" if everywhere else namespace or namespace_of(kubeconfig, context, os.environ)
     contact = Contact(kubeconfig, context)
-    return _in(contact, lambda cluster: jobs(cluster, chosen, wide=form == "wide", form=form))
+    return in_cluster(contact, lambda cluster: jobs(cluster, chosen, wide=form == "wide", form=form))
 
 
 @app.command("nodes", help="List the nodes, their agents and how far their images are.")
 def _nodes(release: Release = PROGRAM, kubeconfig: Kubeconfig = None, context: Context = "") -> Work:
     from daemon.cli.cluster_tables import nodes
 
-    return _in(Contact(kubeconfig, context), lambda cluster: nodes(cluster, release))
+    return in_cluster(Contact(kubeconfig, context), lambda cluster: nodes(cluster, release))
 
 
-@app.command("why", help="Say what a job or a node is waiting for.")
+@app.command("why", help="Say what a pod, a restart, a job or a node is waiting for.")
 def _why(
-    name: Annotated[str, typer.Argument(metavar="NODE|JOB", help="A name, or KIND/NAME.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|KIND/NAME", help="Of a pod, a node, a job, or of a request to restart."),
+    ],
     namespace: Namespace = None,
     release: Release = PROGRAM,
     kubeconfig: Kubeconfig = None,
@@ -136,19 +139,7 @@ def _why(
     from daemon.cli.cluster_tables import why
 
     chosen = namespace or namespace_of(kubeconfig, context, os.environ)
-    return _in(Contact(kubeconfig, context), lambda cluster: why(cluster, name, chosen, release))
-
-
-def _in(contact: Contact, work: Callable[[Cluster], int]) -> Work:
-    def done() -> int:
-        with Cluster(contact.access()) as cluster:
-            return work(cluster)
-
-    return done
-
-
-def _seconds(option: str, text: str | None, *, least: int = 1) -> int | None:
-    return None if text is None else arguments.seconds_of(option, text, least=least)
+    return in_cluster(Contact(kubeconfig, context), lambda cluster: why(cluster, name, chosen, release))
 
 
 def parallelism_of(text: str) -> int | str:

@@ -4,6 +4,7 @@ Imports next to nothing, so that ``--help`` and ``--version`` answer at once, an
 is not installed.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
@@ -41,6 +42,15 @@ MEANINGS: Final = {
     Exit.UNREACHABLE: "the agent cannot be reached, or does not answer as it should",
     Exit.TIMED_OUT: "--wait-timeout passed; the pulls go on in the agent",
     Exit.INTERRUPTED: "interrupted with Ctrl-C; the pulls go on in the agent",
+}
+
+RESTART_MEANINGS: Final = {
+    Exit.DONE: "all that was asked is done",
+    Exit.FAILED: "something could not be restarted, or what was named does not exist",
+    Exit.USAGE: "a wrong argument, no right to do it, or the extra 'cli' is not installed",
+    Exit.UNREACHABLE: "the API server cannot be reached, or does not answer as it should",
+    Exit.TIMED_OUT: "--timeout passed; the restart goes on in the cluster",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C; the restart goes on in the cluster",
 }
 
 PULL_EXAMPLES: Final = f"""\
@@ -83,15 +93,15 @@ Examples:
 """
 
 
-def epilog(examples: str) -> str:
+def epilog(examples: str, meanings: Mapping[Exit, str] = MEANINGS) -> str:
     """What stands below a command's options: its examples and the exit codes."""
     # The form feed-like \b keeps typer from re-wrapping the paragraph that follows it.
-    return f"\b\nExamples:\n{examples}\n\n\b\n{exit_codes()}"
+    return f"\b\nExamples:\n{examples}\n\n\b\n{exit_codes(meanings)}"
 
 
-def exit_codes() -> str:
+def exit_codes(meanings: Mapping[Exit, str] = MEANINGS) -> str:
     """The table of exit codes."""
-    return "Exit codes:\n" + _columns({str(int(code)): text for code, text in MEANINGS.items()})
+    return "Exit codes:\n" + _columns({str(int(code)): text for code, text in meanings.items()})
 
 
 def _columns(rows: dict[str, str]) -> str:

@@ -14,8 +14,9 @@ from tests.fakes.apistorage import Change
 
 DEADLINE = 20.0
 T = TypeVar("T")
+PLAYED = frozenset({"imagepulljobs", "containerrecreaterequests", "workloadrestarts"})
 Play = Callable[[FakeApiServer, Mapping[str, Any]], None]
-"""What becomes of a job that was made; runs on the server's loop."""
+"""What becomes of a job or request that was made; runs on the server's loop."""
 
 
 class FakeCluster:
@@ -71,7 +72,7 @@ class FakeCluster:
         self._loop.call_later(seconds, work)
 
     def _on_change(self, change: Change) -> None:
-        if change.plural == "imagepulljobs" and change.before is None:
+        if change.plural in PLAYED and change.before is None:
             self._loop.call_soon(self.play, self.server, change.document)
 
 

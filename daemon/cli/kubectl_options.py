@@ -1,0 +1,39 @@
+"""What commands of ``kubectl inplaced`` have in common: options, and the way into the cluster."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from daemon.cli import arguments
+from daemon.cli.cluster import Cluster, Contact
+from daemon.names import PROGRAM
+
+NAME: Final = f"kubectl {PROGRAM}"
+Work = Callable[[], int]
+"""What a command returns, so that it runs outside of typer, which treats interrupts and pipes its own way."""
+
+Kubeconfig = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of kubectl's own.")]
+Context = Annotated[str, typer.Option(metavar="NAME", help="Of the kubeconfig; by default the current one.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="By default the context's.")
+]
+Release = Annotated[
+    str, typer.Option("--release-namespace", metavar="NAME", help="Where the agents' Leases are.")
+]
+
+
+def in_cluster(contact: Contact, work: Callable[[Cluster], int]) -> Work:
+    """Have *work* done in that cluster, later."""
+
+    def done() -> int:
+        with Cluster(contact.access()) as cluster:
+            return work(cluster)
+
+    return done
+
+
+def seconds_of(option: str, text: str | None, *, least: int = 1) -> int | None:
+    """Whole seconds of a duration, if one is given. Raises UsageError."""
+    return None if text is None else arguments.seconds_of(option, text, least=least)

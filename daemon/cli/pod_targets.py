@@ -1,0 +1,106 @@
+"""What somebody names whose pods are meant: a pod, a workload or labels, in kubectl's own words. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from daemon import names
+from daemon.cli.errors import UsageError
+from daemon.objects.meta import LabelSelector, LabelSelectorRequirement
+from daemon.objects.workload_restarts import WorkloadReference
+
+_APPS: Final = "apps/v1"
+_KRUISE: Final = names.KRUISE_API
+_PODS: Final = frozenset({"pod", "pods", "po"})
+_WORKLOADS: Final = {
+    **dict.fromkeys(("deploy", "deployment", "deployments"), (_APPS, "Deployment")),
+    **dict.fromkeys(("sts", "statefulset", "statefulsets"), (_APPS, "StatefulSet")),
+    **dict.fromkeys(("ds", "daemonset", "daemonsets"), (_APPS, "DaemonSet")),
+    **dict.fromkeys(("rs", "replicaset", "replicasets"), (_APPS, "ReplicaSet")),
+    **dict.fromkeys(("clone", "cloneset", "clonesets"), (_KRUISE, "CloneSet")),
+    **dict.fromkeys(("asts",), (_KRUISE, "StatefulSet")),
+    **dict.fromkeys(("daemon", "ads"), (_KRUISE, "DaemonSet")),
+}
+ALLOWED: Final = "POD, deploy/NAME, sts/NAME, ds/NAME, rs/NAME or cloneset/NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class PodTarget:
+    """One of the three."""
+
+    pod: str = ""
+    workload: WorkloadReference | None = None
+    selector: LabelSelector | None = None
+    typed: str = ""
+    """As it was given."""
+
+    def __str__(self) -> str:
+        return f"pod/{self.pod}" if self.pod else str(self.workload or self.typed)
+
+
+def target_of(name: str | None, labels: str | None) -> PodTarget:
+    """What is meant. Raises UsageError."""
+    if (name is None) == (labels is None):
+        given = f"{name!r} and --selector {labels!r}" if name is not None else "nothing is named"
+        raise UsageError(f"{given}: allowed is one of {ALLOWED}, or --selector")
+    if labels is not None:
+        return PodTarget(selector=selector_of(labels), typed=labels)
+    assert name is not None
+    kind, slash, rest = name.partition("/")
+    if not slash:
+        return PodTarget(pod=_name(name, name), typed=name)
+    if kind.lower() in _PODS:
+        return PodTarget(pod=_name(rest, name), typed=name)
+    version, kind_name = _workload(kind.lower(), name)
+    reference = WorkloadReference(api_version=version, kind=kind_name, name=_name(rest, name))
+    return PodTarget(workload=reference, typed=name)
+
+
+def _workload(kind: str, typed: str) -> tuple[str, str]:
+    """As ``kubectl get -o name`` prints it, the group may follow the kind."""
+    word, _, group = kind.partition(".")
+    found = _WORKLOADS.get(word)
+    if found is not None and group == names.KRUISE_GROUP and found[1] in {"StatefulSet", "DaemonSet"}:
+        found = (_KRUISE, found[1])
+    if found is None or (group and not found[0].startswith(f"{group}/")):
+        raise UsageError(f"{typed!r} names no pods; allowed: {ALLOWED}")
+    return found
+
+
+def _name(name: str, typed: str) -> str:
+    if not name or "/" in name:
+        raise UsageError(f"{typed!r} is no name; allowed: {ALLOWED}")
+    return name
+
+
+def selector_of(text: str) -> LabelSelector:
+    """The labels of ``app=web,tier!=cache,canary``. Raises UsageError."""
+    equal: dict[str, str] = {}
+    others: list[LabelSelectorRequirement] = []
+    for part in text.split(","):
+        key, operator, value = _requirement(part)
+        if not key:
+            raise UsageError(f"--selector {text!r}: allowed are labels as in app=web,tier!=cache,canary,!old")
+        if operator == "=":
+            equal[key] = value
+        else:
+            others.append(_expression(key, operator, value))
+    return LabelSelector(match_labels=equal, match_expressions=tuple(others))
+
+
+def _requirement(part: str) -> tuple[str, str, str]:
+    for operator in ("!=", "==", "="):
+        key, found, value = part.partition(operator)
+        if found:
+            return key.strip(), operator.replace("==", "="), value.strip()
+    bare = part.strip()
+    return (bare[1:], "!", "") if bare.startswith("!") else (bare, "", "")
+
+
+def _expression(key: str, operator: str, value: str) -> LabelSelectorRequirement:
+    match operator:
+        case "!=":
+            return LabelSelectorRequirement(key=key, operator="NotIn", values=(value,))
+        case "!":
+            return LabelSelectorRequirement(key=key, operator="DoesNotExist")
+        case _:
+            return LabelSelectorRequirement(key=key, operator="Exists")

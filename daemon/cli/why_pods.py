@@ -1,0 +1,207 @@
+"""``kubectl inplaced why``: what a pod, or a restart of pods, is waiting for, in words. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from daemon import names
+from daemon.cli.output import age, clean
+from daemon.cli.shares import silent_for
+from daemon.cli.why import SILENT
+from daemon.launchorder.planner import has_started
+from daemon.objects.launch_order import gates_of, is_open
+from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodCondition
+from daemon.objects.meta import selects
+from daemon.objects.pod_readiness import blockers
+from daemon.objects.recreates import ContainerRecreateRequest
+from daemon.objects.workload_restarts import WorkloadRestart
+
+_OURS: Final = {
+    names.CONTAINERS_IN_SYNC: "its containers are not in sync",
+    names.RESOURCES_IN_SYNC: "its resources are not in sync",
+    names.NEXT_REVISION_READY: "what it becomes next is not prepared",
+}
+UNSEEN: Final = 10.0
+"""Seconds after which a request that nobody took up is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodScene:
+    """What was read about pods, at one moment."""
+
+    now: datetime
+    requests: Sequence[ContainerRecreateRequest]
+    restarts: Sequence[WorkloadRestart]
+    renewed: Mapping[str, datetime] | None
+    """When each node's agent gave its last sign of life; None where Leases may not be read."""
+
+    def silence(self, node: str) -> str:
+        """Why the node's agent cannot be expected to do anything; empty when it can."""
+        if self.renewed is None or not node:
+            return ""
+        seconds = silent_for(self.renewed.get(node), self.now)
+        if seconds is None:
+            return f"no agent has given a sign of life on node {node}"
+        return f"the agent of node {node} has been silent for {age(seconds)}" if seconds > SILENT else ""
+
+
+def why_pod(pod: LocalPod, scene: PodScene) -> Iterator[str]:
+    """What the pod is waiting for: a headline, then a line for each reason."""
+    reasons = [*_reasons(pod), *_asked(pod, scene)]
+    silence = scene.silence(pod.spec.node_name)
+    if silence and reasons:
+        reasons.append(silence)
+    yield f"pod/{pod.metadata.name}: {_headline(pod, reasons)}"
+    yield from (f"  {clean(reason)}" for reason in reasons)
+
+
+def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:
+    if pod.metadata.deletion_timestamp is not None:
+        return "is being removed"
+    if not pod.spec.node_name:
+        return f"is on no node yet; kubectl describe pod {pod.metadata.name} says why"
+    ready = any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+    return ("is ready" if ready else "is not ready") + ("" if reasons else ", and nothing is asked of it")
+
+
+def _reasons(pod: LocalPod) -> Iterator[str]:
+    """What stands in the pod itself."""
+    conditions = {each.type: each for each in pod.status.conditions}
+    updating = conditions.get(names.IN_PLACE_UPDATE_READY)
+    if updating is not None and updating.status != "True":
+        yield f"is being updated in place{_said(updating)}"
+    for each in sorted(blockers(pod)):
+        yield f"is kept out of traffic by {each.user_agent} {each.key}"
+    for type_, words in _OURS.items():
+        condition = conditions.get(type_)
+        if condition is not None and condition.status != "True":
+            yield f"{words}{_said(condition)}"
+    yield from _containers(pod)
+
+
+def _said(condition: LocalPodCondition) -> str:
+    words = ": ".join(part for part in (condition.reason, condition.message) if part)
+    return f": {words}" if words else ""
+
+
+def _containers(pod: LocalPod) -> Iterator[str]:
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    for status in statuses:
+        if held := _held(pod, status.name):
+            yield held
+        elif status.state.waiting is not None:
+            waiting = status.state.waiting
+            words = ": ".join(part for part in (waiting.reason, waiting.message) if part)
+            yield f"container {status.name} waits: {words or 'to be started'}"
+        elif status.state.running is not None and not status.ready and _is_main(pod, status):
+            yield f"container {status.name} runs and is not ready"
+
+
+def _is_main(pod: LocalPod, status: ContainerStatus) -> bool:
+    return any(each.name == status.name for each in pod.spec.containers)
+
+
+def _held(pod: LocalPod, name: str) -> str:
+    """Whom a container waits for in the launch order; empty when it need not wait."""
+    gates = gates_of(pod)
+    gate = gates.get(name)
+    if gate is None or is_open(pod, gate):
+        return ""
+    above = [
+        f"{other} (priority {each.priority})"
+        for other, each in gates.items()
+        if each.priority > gate.priority and not has_started(pod, other)
+    ]
+    waits = f"container {name} waits for its turn in the launch order (priority {gate.priority})"
+    return f"{waits}: {', '.join(above)} first" if above else f"{waits}; is the controller running?"
+
+
+def _asked(pod: LocalPod, scene: PodScene) -> Iterator[str]:
+    """What others have asked of the pod."""
+    about = [each for each in scene.requests if each.pod_key == pod.metadata.key and not each.completed]
+    about.sort(key=lambda each: each.order)
+    for place, request in enumerate(about):
+        behind = f", behind {about[place - 1].metadata.name}" if place else ""
+        yield f"{_request(request, scene)}{behind}"
+    named = {each.metadata.name for each in about}
+    for restart in scene.restarts:
+        if (
+            restart.status.completion_time is None
+            and means(restart, pod)
+            and not _is_begun(restart, named, about)
+        ):
+            yield f"workloadrestart/{restart.metadata.name} has not come to it: {_state(restart, scene.now)}"
+
+
+def _is_begun(restart: WorkloadRestart, named: set[str], about: Sequence[ContainerRecreateRequest]) -> bool:
+    owners = {owner.uid for each in about for owner in each.metadata.owner_references}
+    return bool(named) and restart.metadata.uid in owners
+
+
+def _request(request: ContainerRecreateRequest, scene: PodScene) -> str:
+    said = request.status.message or f"nobody has taken it up for {_age(request, scene.now)}"
+    phase = request.status.phase or "new"
+    return f"containerrecreaterequest/{request.metadata.name} is {phase}: {said}"
+
+
+def means(restart: WorkloadRestart, pod: LocalPod) -> bool:
+    """Whether the restart is about the pod, as far as the two tell it themselves."""
+    if restart.metadata.namespace != pod.metadata.namespace:
+        return False
+    reference, selector = restart.spec.workload_ref, restart.spec.selector
+    if reference is None:
+        return selector is not None and selects(selector, pod.metadata.labels)
+    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    if owner is None:
+        return False
+    if reference.kind == "Deployment":
+        return owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == reference.name
+    return (owner.kind, owner.name) == (reference.kind, reference.name)
+
+
+def why_request(request: ContainerRecreateRequest, scene: PodScene) -> Iterator[str]:
+    """What one request waits for, and how far each container is."""
+    where = f"containerrecreaterequest/{request.metadata.name} for pod/{request.spec.pod_name}"
+    if request.completed:
+        yield clean(f"{where}: is over. {request.status.message}")
+    else:
+        silence = scene.silence(request.status.node_name)
+        phase = request.status.phase or "new"
+        said = request.status.message or f"nobody has taken it up for {_age(request, scene.now)}"
+        yield clean(f"{where}: is {phase}: {said}{f'; {silence}' if silence else ''}")
+    for state in request.status.container_recreate_states:
+        said = f": {state.message}" if state.message else ""
+        yield "  " + clean(f"{state.name}: {state.phase or 'Pending'}{said}")
+
+
+def why_restart(restart: WorkloadRestart, scene: PodScene) -> Iterator[str]:
+    """What a restart of many pods waits for, and those pods that are under way or failed."""
+    target = restart.spec.workload_ref or "pods by labels"
+    where = f"workloadrestart/{restart.metadata.name} for {target}"
+    over = restart.status.completion_time is not None
+    yield clean(f"{where}: {'is over. ' if over else ''}{_state(restart, scene.now)}")
+    own = [
+        each
+        for each in scene.requests
+        if any(owner.uid == restart.metadata.uid for owner in each.metadata.owner_references)
+    ]
+    for request in own:
+        if not request.completed:
+            yield "  " + clean(f"pod/{request.spec.pod_name}: {_request(request, scene)}")
+    for failure in restart.status.failures:
+        yield "  " + clean(f"pod/{failure.pod}: failed. {failure.reason}: {failure.message}")
+
+
+def _state(restart: WorkloadRestart, now: datetime) -> str:
+    if restart.status.message:
+        return restart.status.message
+    waited = _age(restart, now)
+    return (
+        f"nobody has taken it up for {waited}; is the controller running? kubectl -n {names.PROGRAM} get pods"
+    )
+
+
+def _age(request: ContainerRecreateRequest | WorkloadRestart, now: datetime) -> str:
+    made = request.metadata.creation_timestamp
+    return age((now - made).total_seconds()) if made is not None else "a moment"
