@@ -181,12 +181,18 @@ class ResizingNode:
         (path,) = top.glob(f"**/pod{seen['metadata']['uid']}/{identifier}")
         return path / file
 
-    async def events(self, name: str, reason: str) -> list[dict[str, Any]]:
-        """Our events about a pod."""
-        found = await self.call("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
-        return [
-            each for each in found["items"] if each["reason"] == reason and each["regarding"]["name"] == name
-        ]
+    async def event(self, name: str, reason: str) -> str:
+        """Wait for an event about a pod, and return what it says."""
+        found: list[str] = []
+
+        async def told() -> bool:
+            events = await self.call("GET", "/apis/events.k8s.io/v1/namespaces/default/events")
+            about = [each for each in events["items"] if each["regarding"]["name"] == name]
+            found.extend(each["note"] for each in about if each["reason"] == reason)
+            return bool(found)
+
+        await until(told, timeout=DEADLINE, what=f"{reason} of {name}", pause=0.01)
+        return found[0]
 
     async def allocatable_cpu(self) -> int:
         """Millicores that pods may take in all."""
