@@ -61,7 +61,8 @@ async def test_an_agent_that_is_killed_at_any_line_goes_on_where_it_was(
         )
         assert condition(seen)["reason"] == "InSync"
         await reads(file, str(millicores * 100))
-    assert seen["metadata"]["generation"] == 1 + len(KILLED_AFTER), "each was patched once"
+    generation = (await node.get(name))["metadata"]["generation"]
+    assert generation == 1 + len(KILLED_AFTER), "each was patched once"
 
 
 async def test_a_roll_back_outlives_the_agent(node: ResizingNode, name: str) -> None:

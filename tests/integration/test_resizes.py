@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -44,14 +45,14 @@ async def name(node: ResizingNode, prefix: str) -> AsyncIterator[str]:
     await node.remove(*left)
 
 
-def small(node: ResizingNode, name: str = "app", **more: object) -> object:
+def small(node: ResizingNode, name: str = "app", **more: Any) -> dict[str, Any]:
     """A container with 100m to 200m and 64Mi to 128Mi."""
     return container(
         name, node.image, requests=amounts("100m", "64Mi"), limits=amounts("200m", "128Mi"), **more
     )
 
 
-def planned(seen: dict) -> object:
+def planned(seen: dict[str, Any]) -> object:
     return json.loads(seen["metadata"]["annotations"].get(names.PLANNED_RESTARTS_ANNOTATION, "{}"))
 
 
@@ -59,11 +60,11 @@ def wish(requests: dict[str, str], limits: dict[str, str], **more: object) -> di
     return {"containers": {"app": {"requests": requests, "limits": limits}}, **more}
 
 
-def quota(node: ResizingNode, seen: dict, name: str = "app") -> str:
+def quota(node: ResizingNode, seen: dict[str, Any], name: str = "app") -> str:
     return text_of(node.cgroup(seen, "cpu", "cpu.cfs_quota_us", name))
 
 
-def memory(node: ResizingNode, seen: dict, name: str = "app") -> str:
+def memory(node: ResizingNode, seen: dict[str, Any], name: str = "app") -> str:
     return text_of(node.cgroup(seen, "memory", "memory.limit_in_bytes", name))
 
 
