@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 _WORKERS = 16
 """Pods that are looked at side by side: each waits for the runtime or the API server most of the time."""
-_ASK_AGAIN = 1.0
+_ASK_AGAIN = 3.0
 """Seconds after which a runtime that did not answer is asked again."""
 _GONE = Record(is_running=False, image_hash=0, image="", env={}, metadata={})
 """Of a container that the runtime has removed already."""

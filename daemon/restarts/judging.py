@@ -23,6 +23,8 @@ LONGEST_VALUE: Final = 64 * 1024
 _KUBELET_SECONDS: Final = 30.0
 """Within which the kubelet restarts a container whose image changed; then it is stopped all the same."""
 _BACK_OFF: Final = re.compile(r"back-off (?:([0-9]+)m)?(?:([0-9]+)s)? ")
+_MIRROR: Final = "kubernetes.io/config.mirror"
+"""On what the API server shows of a static pod: changes of it reach no container."""
 _SHOWN: Final = 5
 """Variables that are named; more are counted."""
 
@@ -125,6 +127,8 @@ class Judge:
 
     def _problem(self, container: Container, wanted: Expected) -> str:
         """Why a restart would do harm or nothing; empty when it would help."""
+        if _MIRROR in self.seen.pod.metadata.annotations:
+            return "it is a static pod: the kubelet reads its labels and annotations from the node's own file"
         policy = container.restart_policy or self.seen.pod.spec.restart_policy
         if policy != "Always":
             return f"its restartPolicy is {policy}: the kubelet might not start it again"

@@ -23,6 +23,8 @@ from daemon.restarts.wording import TRANSITIONAL, condition, reason_of_stop
 
 SLOW: Final = 3.0
 """Seconds that a restart may take before its steps are told: a usual one is told when it is done."""
+LONG: Final = 10.0
+"""Seconds that a pod may wait for its turn before that is told: in a rollout most of them wait."""
 _OFF: Final = frozenset({Stage.ABSENT, Stage.UNREAD, Stage.IN_SYNC})
 """Stages of containers that have not drifted, as far as is known."""
 
@@ -74,8 +76,9 @@ def _untold(seen: Observed, found: Sequence[Finding]) -> float:
     if not moving:
         return 0.0
     begun = min(seen.since.get(each.container_id, seen.monotonic) for each in moving)
+    patience = LONG if all(each.stage is Stage.WAITING for each in moving) else SLOW
     settled = [each for each in found if each.stage in {Stage.FAILED, Stage.BACK_OFF}]
-    return 0.0 if settled else max(0.0, begun + SLOW - seen.monotonic)
+    return 0.0 if settled else max(0.0, begun + patience - seen.monotonic)
 
 
 def _report(

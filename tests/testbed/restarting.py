@@ -149,7 +149,8 @@ class Restarting:
     def lines(self, pod: Mapping[str, Any], file: str) -> list[str]:
         """What the containers of that pod wrote into a file of their volume."""
         path = self.directory(pod) / file
-        return path.read_text().splitlines() if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()  # what is being written does not count yet
 
     def directory(self, pod: Mapping[str, Any]) -> Path:
         """Where that volume is on the node."""
@@ -188,8 +189,13 @@ class Restarting:
         return await self.until(name, lambda pod: condition(pod).get("status") == "True", "in sync", timeout)
 
     async def restarted(self, name: str, count: int, timeout: float = PATIENCE) -> dict[str, Any]:
-        """Wait until it has been restarted that often by plan, and all is in sync and told."""
-        return await self.until(name, lambda pod: is_settled(pod, count), f"{count} restarts", timeout)
+        """Wait until it has been restarted that often by plan, and all is in sync, told and counted."""
+
+        def is_done(pod: dict[str, Any]) -> bool:
+            # The program counts its start a little later than the kubelet tells it.
+            return is_settled(pod, count) and len(self.lines(pod, "app-starts")) > count
+
+        return await self.until(name, is_done, f"{count} restarts", timeout)
 
 
 def boot_time() -> float:

@@ -3,8 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from tests.testbed.counting import planned, restart_count
 from tests.testbed.restarting import Restarting
@@ -42,17 +44,30 @@ async def storm(world: Restarting, pods: Sequence[str], rounds: int, kills: Kill
         working = [group.create_task(_change(world, pod, rounds, killer.note)) for pod in pods]
         await asyncio.wait(working)
         await killing
+    await asyncio.sleep(SETTLED)
     outcome = Outcome(time.monotonic() - begun, killer.changes, kills)
     for pod in pods:
         outcome.wrong += await _judge(world, pod, rounds)
     return outcome
 
 
+SETTLED = 3.0
+"""Seconds after the last change within which a restart too many would have come."""
+
+
 async def _change(world: Restarting, pod: str, rounds: int, note: Callable[[], None]) -> None:
     for number in range(1, rounds + 1):
         note()
-        await world.annotate(pod, colour=f"{pod}-{number}")
-        await world.restarted(pod, number, timeout=240.0)
+        colour = f"{pod}-{number}"
+        await world.annotate(pod, colour=colour)
+        after = await world.restarted(pod, number, timeout=240.0)
+        await world.until(pod, partial(_has_started, world, after, colour), f"{colour} started")
+
+
+def _has_started(world: Restarting, pod: Mapping[str, Any], colour: str, _seen: object) -> bool:
+    """Whether the program itself has said so: the kubelet tells it a little earlier."""
+    starts = world.starts(pod)
+    return bool(starts) and starts[-1].colour == colour
 
 
 async def _judge(world: Restarting, name: str, rounds: int) -> list[str]:

@@ -19,7 +19,7 @@ from daemon.objects.local_pods import (
     SleepAction,
 )
 from daemon.objects.planned_restarts import counted
-from daemon.restarts.planner import SLOW, plan
+from daemon.restarts.planner import LONG, plan
 from daemon.restarts.plans import MOST_TRIES, Observed, Plan, Record, Stopping, Tries, Unreadable
 from tests.unit.restarting_pods import (
     COLOUR,
@@ -107,11 +107,11 @@ def test_a_pod_with_an_owner_waits_for_the_controller() -> None:
     made = plan(observed(drifted(owned=True), since={id_of(1): 99.9}))
 
     assert (stopped(made), made.report) == ([], None)
-    assert made.again_in == pytest.approx(SLOW - 0.1)
+    assert made.again_in == pytest.approx(LONG - 0.1)
 
 
 def test_who_waits_long_says_for_what() -> None:
-    made = plan(observed(drifted(owned=True), since={id_of(1): 100.0 - SLOW}))
+    made = plan(observed(drifted(owned=True), since={id_of(1): 100.0 - LONG}))
 
     assert said(made) == ("False", "Waiting")
     assert "ReplicaSet web-1" in message(made)
@@ -251,6 +251,15 @@ def test_a_container_that_might_not_come_back_is_not_stopped(policy: str) -> Non
     assert stopped(made) == []
     assert said(made) == ("False", "Failed")
     assert policy in message(made)
+
+
+def test_a_static_pod_is_not_restarted_in_vain() -> None:
+    mirror = {"kubernetes.io/config.mirror": "0123"}
+
+    made = plan(observed(web(colour="blue", annotations={**told(), **mirror})))
+
+    assert stopped(made) == []
+    assert "static pod" in message(made)
 
 
 @pytest.mark.parametrize("colour", ["x" * 100 * 1024, "\x00\x01\x02", "a\x00b", "ü" * 40 * 1024])
