@@ -91,7 +91,8 @@ def _out_of_traffic(request: ContainerRecreateRequest, now: datetime) -> Sequenc
     since = unready_since(request)
     if since is None:
         return []
-    over = since + timedelta(seconds=seconds)
+    # The time is told in whole seconds, rounded down: of no second that was asked for a part is missing.
+    over = since + timedelta(seconds=seconds + 1 if seconds else 0)
     return None if over <= now else [_until(over, now)]
 
 

@@ -99,6 +99,7 @@ GRANTED: Final[Mapping[str, Attempt]] = {
     "tell of a request of OpenKruise for its node": Attempt(
         "PATCH", f"{REQUESTS}/own-labelled/status", RECREATED
     ),
+    "read a pod of its node": Attempt("GET", f"{PODS}/own-pod"),
     "list the pods of its node": Attempt("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={OWN}"),
     "tell the status of a pod of its node": Attempt("PATCH", f"{PODS}/own-pod/status", POD_STATUS),
     "give a first sign of life": Attempt("POST", LEASES, lease(names.lease_name(OWN))),
@@ -220,7 +221,6 @@ ELSEWHERE: Final[Mapping[str, Attempt]] = {
         "/api/v1/namespaces/default/events",
         {"metadata": {"name": "old"}, "involvedObject": {"namespace": "default"}, "reportingInstance": OWN},
     ),
-    "read its own pod": Attempt("GET", f"{PODS}/own-pod"),
     "run a command in another node's pod": Attempt("POST", f"{PODS}/other-pod/exec?command=id"),
     "evict another node's pod": Attempt(
         "POST", f"{PODS}/other-pod/eviction", {"metadata": {"name": "other-pod"}}

@@ -46,7 +46,7 @@ get leases central | create leases central | patch leases central | watch leases
 delete leases central
 list containerrecreaterequests | watch containerrecreaterequests | patch containerrecreaterequests default
 patch containerrecreaterequests/status default | delete containerrecreaterequests default
-patch pods default | patch pods/status default
+patch pods default | patch pods/status default | get pods default
 """
 FOR_WORKLOADS = """
 list clonesets | watch clonesets | patch clonesets/status default | update clonesets/finalizers default

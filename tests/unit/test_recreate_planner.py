@@ -293,8 +293,8 @@ def out_of_traffic(**more: Any) -> ContainerRecreateRequest:
 
 def test_nothing_is_stopped_before_the_pod_is_out_of_traffic() -> None:
     assert plan(seen(known(strategy=UNREADY))) == []
-    assert plan(seen(out_of_traffic(), after=4)) == [Look(6.0)]
-    assert stops(plan(seen(out_of_traffic(), after=10))) == [("app", container_id("app"))]
+    assert plan(seen(out_of_traffic(), after=4)) == [Look(7.0)], "ten seconds, and what was rounded off"
+    assert stops(plan(seen(out_of_traffic(), after=11))) == [("app", container_id("app"))]
 
 
 def test_the_time_out_of_traffic_is_read_as_the_older_version_has_it() -> None:
@@ -302,7 +302,7 @@ def test_the_time_out_of_traffic_is_read_as_the_older_version_has_it() -> None:
         strategy=UNREADY, metadata={"annotations": {names.UNREADY_ACQUIRED: "2026-05-01T12:00:00Z"}}
     )
 
-    assert stops(plan(seen(asked, after=10))) == [("app", container_id("app"))]
+    assert stops(plan(seen(asked, after=11))) == [("app", container_id("app"))]
 
 
 def test_requests_of_a_pod_are_served_by_age() -> None:
