@@ -12,6 +12,7 @@ from daemon import names
 from daemon.config import ControllerConfig
 from daemon.engine.clock import Clock
 from daemon.engine.reconciling import Controller
+from daemon.inplace.announcing import Announcing
 from daemon.inplace.updates import PodUpdates
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder
@@ -55,6 +56,7 @@ from daemon.workloadrestarts import reconciler as restarting
 from daemon.workloadrestarts.targets import Targets
 from daemon.workloads.clonesets.assembly import CloneSetController
 from daemon.workloads.clonesets.assembly import Surroundings as CloneSetSurroundings
+from daemon.workloads.clonesets.upcoming import Upcoming
 
 log = structlog.get_logger()
 
@@ -148,14 +150,16 @@ class Leading:
             self._metrics,
             clock,
             record=partial(self._recorder.record, CLUSTER_PODS),
-            agent_alive=lambda node: self._pulses.alive(self._lease(node)),
+            agent_alive=self._lives,
         )
+        announcing = Announcing(self._client, self.pods, KubeObjects(self._client, self.jobs), clock)
         return CloneSetController(
             CloneSetSurroundings(
                 client=self._client,
                 version=version,
                 pods=self.pods,
                 updates=updates,
+                upcoming=Upcoming(announcing, self._lives),
                 recorder=self._recorder,
                 metrics=self._metrics,
                 clock=clock,
@@ -275,6 +279,10 @@ class Leading:
             action="Restart",
             type_="Warning" if warning else "Normal",
         )
+
+    def _lives(self, node: str) -> bool:
+        """Whether the node's agent gives signs of life."""
+        return self._pulses.alive(self._lease(node))
 
     def _lease(self, node: str) -> Key:
         return Key(self._config.namespace, names.lease_name(node))

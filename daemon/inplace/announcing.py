@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -159,6 +160,10 @@ class Announcing:
             if job.metadata.labels.get(names.TEMPLATE_HASH_LABEL) != but:
                 await self._jobs.delete(job)
 
+    async def withdraw(self, pods: Iterable[LocalPod]) -> None:
+        """Take back what *pods* were told, and what their nodes answered: they stay what they are."""
+        await asyncio.gather(*(self._untell(pod) for pod in pods))
+
     async def _bring_jobs(self, rollout: Rollout, news: Sequence[News]) -> None:
         await self.end(rollout.owner, rollout.namespace, but=rollout.revision)
         known = {job.metadata.name for job in self._jobs_of(rollout.owner, rollout.namespace)}
@@ -182,14 +187,24 @@ class Announcing:
         """Annotate exactly this pod; None when it is gone or another one by now, or was changed meanwhile."""
         text = written(_announced(rollout, news, self._clock.now()))
         metadata = {"uid": news.pod.metadata.uid, "annotations": {names.NEXT_REVISION_ANNOTATION: text}}
-        patch = strategic_merge_patch({"metadata": metadata})
+        return await self._patch(news.pod, {"metadata": metadata})
+
+    async def _untell(self, pod: LocalPod) -> None:
+        metadata = {"uid": pod.metadata.uid, "annotations": {names.NEXT_REVISION_ANNOTATION: None}}
+        gone = {"type": names.NEXT_REVISION_READY, "$patch": "delete"}
+        await self._patch(pod, {"metadata": metadata, "status": {"conditions": [gone]}}, "status")
+
+    async def _patch(
+        self, pod: LocalPod, document: Mapping[str, Any], subresource: str = ""
+    ) -> LocalPod | None:
+        key, patch = pod.metadata.key, strategic_merge_patch(document)
         async with self._turns:
             try:
-                told = await self._client.patch(self._pods.resource, news.pod.metadata.key, patch)
+                told = await self._client.patch(self._pods.resource, key, patch, subresource=subresource)
             except (NotFoundError, ConflictError):
                 return None
             except InvalidError as error:  # another pod's UID, or annotations without room for this one
-                log.warning("pod not told", pod=str(news.pod.metadata.key), error=str(error))
+                log.warning("pod not told", pod=str(key), error=str(error))
                 return None
         self._pods.learn(told)
         return told

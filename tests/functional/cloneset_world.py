@@ -9,17 +9,20 @@ from typing import Any
 
 from daemon import names
 from daemon.engine.clock import SystemClock
+from daemon.inplace.announcing import Announcing
 from daemon.inplace.updates import PodUpdates
 from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventPace, EventRecorder
 from daemon.kube.informer import Informer
-from daemon.kube.resources import CLUSTER_PODS
+from daemon.kube.objects import KubeObjects
+from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.assembly import CloneSetController, Surroundings
+from daemon.workloads.clonesets.upcoming import Upcoming
 from tests.fakes.apiserver import WRITES, FakeApiServer
 from tests.fakes.apistorage import Document
 from tests.fakes.following import following, running
@@ -134,7 +137,7 @@ class CloneSetWorld:
 
 @asynccontextmanager
 async def controlling(
-    server: FakeApiServer, metrics: Metrics
+    server: FakeApiServer, metrics: Metrics, *, prepare: bool = False
 ) -> AsyncIterator[tuple[Informer[LocalPod], Informer[CloneSet]]]:
     """A leader's part for CloneSets until the end of the block."""
     clock = SystemClock()
@@ -144,18 +147,22 @@ async def controlling(
         recorder = EventRecorder(client, metrics, clock, controller="inplaced.dev/c", instance="c", pace=pace)
         record = partial(recorder.record, CLUSTER_PODS)
         updates = PodUpdates(client, pods, metrics, clock, record=record, agent_alive=lambda _node: True)
+        jobs = Informer(client, IMAGE_PULL_JOBS, metrics)
+        announcing = Announcing(client, pods, KubeObjects(client, jobs), clock)
+        upcoming = Upcoming(announcing, agent_alive=lambda _node: True)
         controller = CloneSetController(
             Surroundings(
                 client=client,
                 version="v1beta1",
                 pods=pods,
                 updates=updates,
+                upcoming=upcoming if prepare else None,
                 recorder=recorder,
                 metrics=metrics,
                 clock=clock,
             )
         )
-        async with following(pods, *controller.informers):
+        async with following(pods, jobs, *controller.informers):
             controller.watch()
             parts = [each.run() for each in controller.controllers]
             async with running(recorder.run(), *parts):
@@ -163,13 +170,13 @@ async def controlling(
 
 
 @asynccontextmanager
-async def cloneset_world(**kubelet: Any) -> AsyncIterator[CloneSetWorld]:
-    """A cluster that runs what it is told."""
+async def cloneset_world(*, prepare: bool = False, **kubelet: Any) -> AsyncIterator[CloneSetWorld]:
+    """A cluster that runs what it is told; with *prepare*, pods are told of rollouts beforehand."""
     metrics = Metrics()
     async with (
         FakeApiServer() as server,
         ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
         SimulatedKubelet(client, **kubelet).playing() as kubelet_,
-        controlling(server, metrics) as known,
+        controlling(server, metrics, prepare=prepare) as known,
     ):
         yield CloneSetWorld(server, kubelet_, metrics, *known)

@@ -20,6 +20,7 @@ from daemon.workloads.clonesets.claiming import controllers_of
 from daemon.workloads.clonesets.reconciler import CloneSets
 from daemon.workloads.clonesets.stepping import Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.upcoming import Upcoming
 
 _OURS = LabelSelector(
     match_expressions=(LabelSelectorRequirement(key=names.INSTANCE_ID_LABEL, operator="Exists"),)
@@ -35,6 +36,8 @@ class Surroundings:
     """In which the API server serves our kinds."""
     pods: Informer[LocalPod]
     updates: Updates
+    upcoming: Upcoming | None = None
+    """Without it, pods are told nothing beforehand."""
     recorder: EventRecorder
     metrics: Metrics
     clock: Clock
@@ -64,6 +67,7 @@ class CloneSetController:
                 clock=around.clock,
             ),
             around.updates,
+            around.upcoming,
         )
 
     @property

@@ -8,12 +8,13 @@ import structlog
 from daemon.inplace.diff import MustRecreate
 from daemon.workloads.clonesets.lifecycle import Go, Turn, before_update, instead_of_update
 from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
-from daemon.workloads.clonesets.rollout import plan_rollout
+from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.status import Trouble, listed
 from daemon.workloads.clonesets.stepping import Stepping
 from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.upcoming import Upcoming
 from daemon.workloads.clonesets.views import PREPARING_UPDATE, PodView
 
 log = structlog.get_logger()
@@ -25,19 +26,25 @@ class Moving:
     """Brings pods to the update revision. What is begun on a pod is gone on with by ``stepping``."""
 
     def __init__(
-        self, around: SetSurroundings, writes: PodWrites, scaling: Scaling, stepping: Stepping
+        self,
+        around: SetSurroundings,
+        writes: PodWrites,
+        scaling: Scaling,
+        stepping: Stepping,
+        upcoming: Upcoming | None,
     ) -> None:
         self._around = around
         self._writes = writes
         self._scaling = scaling
         self._stepping = stepping
+        self._upcoming = upcoming
 
     async def move(self, run: Run) -> None:
         """Do what can be done now. What fails is told in the run's outcome."""
         if run.settings.paused:
             self._stepping.hold(run.obj)
+        plan = await self._announced(run)
         seen = run.observe()
-        plan = plan_rollout(seen)
         for view in plan.release:
             await self._writes.turn(view.pod, instead_of_update(view, run.settings))
         verdicts = {view.uid: self._verdict(run, view) for view in plan.move}
@@ -47,6 +54,14 @@ class Moving:
                 await self._send(run, view)
         await self._replace(run, [*stuck, *(view for view in plan.move if verdicts[view.uid] is not None)])
         self._tell(run)
+
+    async def _announced(self, run: Run) -> RolloutPlan:
+        """The plan, once those that it is about know of it: what is told holds them until it is done."""
+        plan = plan_rollout(run.observe())
+        if self._upcoming is not None and await self._upcoming.announce(run, plan):
+            plan = plan_rollout(run.observe())
+        run.wakes += [view.preparing for view in plan.upcoming if view.preparing is not None]
+        return plan
 
     async def _send(self, run: Run, view: PodView) -> None:
         match before_update(view, run.settings):
@@ -95,8 +110,14 @@ class Moving:
             pod, progress = failed
             words = f"{pod.metadata.name}: {progress.message or progress.reason}"
             run.outcome = replace(run.outcome, update=Trouble(progress.reason, words))
+        unprepared = [view for view in seen.live if view.unprepared]
+        if unprepared and run.outcome.update is None:
+            words = f"{unprepared[0].name}: {unprepared[0].unprepared}; untouched: {listed(unprepared)}"
+            run.outcome = replace(run.outcome, update=Trouble("PreparationFailed", words))
+        preparing = sum(view.preparing is not None for view in seen.live)
         held = sum(view.state == PREPARING_UPDATE for view in seen.live)
         parts = [self._stepping.words(pods), f"{held} held by lifecycle.inPlaceUpdate" if held else ""]
+        parts.append(f"{preparing} Preparing" if preparing else "")
         run.outcome = replace(run.outcome, waiting=", ".join(part for part in parts if part))
 
     def _warn(self, run: Run, reason: str, note: str) -> None:

@@ -26,6 +26,7 @@ from daemon.workloads.clonesets.settings import Settings, settings_of
 from daemon.workloads.clonesets.status import overdue_in, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.upcoming import Upcoming
 from daemon.workloads.clonesets.views import Snapshot, view_of
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ _GATHER, _GATHER_MORE, _GATHER_MOST = 0.02, 0.0002, 0.5
 class CloneSets:
     """Brings the pods of each CloneSet to what it asks for."""
 
-    def __init__(self, around: SetSurroundings, updates: Updates) -> None:
+    def __init__(self, around: SetSurroundings, updates: Updates, upcoming: Upcoming | None = None) -> None:
         self.controller: Controller[Key] = Controller(
             "clonesets", self.reconcile, around.metrics, workers=_WORKERS
         )
@@ -49,7 +50,8 @@ class CloneSets:
         self._histories = Histories(around)
         self._scaling = Scaling(around, self._writes)
         self._stepping = Stepping(around, updates, self.controller.queue.add)
-        self._moving = Moving(around, self._writes, self._scaling, self._stepping)
+        self._upcoming = upcoming
+        self._moving = Moving(around, self._writes, self._scaling, self._stepping, upcoming)
         self._statuses = SetStatuses(KubeObjects(around.client, around.sets), around.clock)
         self._known: dict[Key, str] = {}
         """UIDs of the sets that were worked on."""
@@ -120,6 +122,8 @@ class CloneSets:
         await self._scaling.scale(run)
         if run.outcome.invalid is None:
             await self._moving.move(run)
+        if self._upcoming is not None:
+            await self._upcoming.tidy(run)
         await self._scaling.tidy(run)
         in_use = {view.revision for view in run.observe().pods}
         await self._histories.trim(run.obj, run.history, in_use)

@@ -16,7 +16,7 @@ class RolloutPlan:
     release: Sequence[PodView] = ()
     """Were held for an update that is off: the set was rolled back, or its partition raised."""
     upcoming: Sequence[PodView] = ()
-    """Will move later, in their order."""
+    """Will move later, in their order: too few are available now, or their nodes are not prepared yet."""
 
 
 def plan_rollout(seen: Snapshot) -> RolloutPlan:
@@ -33,7 +33,7 @@ def plan_rollout(seen: Snapshot) -> RolloutPlan:
     back += [view for view in stale if view.state == PREPARING_UPDATE and view.uid not in chosen]
     move, later, spare = [], [], seen.spare
     for view in wanted:
-        if view.available and spare <= 0:
+        if view.available and (spare <= 0 or view.held):
             later.append(view)
             continue
         spare -= view.available

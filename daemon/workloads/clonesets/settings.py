@@ -108,7 +108,7 @@ def settings_of(obj: CloneSet) -> Settings:
     spec, replicas = obj.spec, obj.spec.replicas
     rolling, scaling = _rolling(spec.update_strategy), spec.scale_strategy
     priority = rolling.priority_strategy or PriorityStrategy()
-    in_place = rolling.in_place_update_strategy or InPlaceUpdateStrategy()
+    in_place = in_place_strategy_of(obj)
     surge = share(rolling.max_surge, replicas, up=True)
     unavailable = share(_or(rolling.max_unavailable, _MOST_UNAVAILABLE), replicas, up=surge == 0)
     excluded = obj.metadata.labels.get(names.EXCLUDE_PREPARING_DELETE_LABEL) == "true"
@@ -133,6 +133,11 @@ def settings_of(obj: CloneSet) -> Settings:
         exclude_preparing_delete=scaling.exclude_preparing_delete or excluded,
         hooks=_hooks(obj),
     )
+
+
+def in_place_strategy_of(obj: CloneSet) -> InPlaceUpdateStrategy:
+    """How its pods change in place, whichever version says so."""
+    return _rolling(obj.spec.update_strategy).in_place_update_strategy or InPlaceUpdateStrategy()
 
 
 def share(value: IntOrText | None, whole: int, *, up: bool) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import names
+from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.workloads.clonesets.settings import Settings
 
@@ -15,6 +16,9 @@ PREPARING_UPDATE: Final = "PreparingUpdate"
 UPDATING: Final = "Updating"
 UPDATED: Final = "Updated"
 PREPARING_DELETE: Final = "PreparingDelete"
+
+PREPARATION: Final = 600.0
+"""Seconds from the announcement in which a node is to be prepared; then its pods change all the same."""
 
 _ENDED = frozenset({"Failed", "Succeeded"})
 _STATES: Final = ("apps.kruise.io/inplace-update-state", "inplace-update-state")
@@ -40,6 +44,15 @@ class PodView:
     """Whether somebody wants exactly this pod deleted."""
     busy: bool = False
     """Whether an update in place has begun on it and is not over."""
+    preparing: float | None = None
+    """Seconds for which its node is waited for at most, which fetches what the pod will need."""
+    unprepared: str = ""
+    """Why its node cannot be prepared for the update."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is not to be touched yet, for the sake of what its node still lacks."""
+        return self.preparing is not None or bool(self.unprepared)
 
     @property
     def name(self) -> str:
@@ -118,16 +131,20 @@ def view_of(
     ready = holds(pod, names.READY)
     left = _ripening(pod, settings.min_ready, now) if ready and not busy and state == NORMAL else None
     alive = pod.metadata.deletion_timestamp is None
+    updated = picked or same_revision(revision, update_revision)
+    prepared = Prepared() if updated else preparation_of(pod, update_revision, now, PREPARATION)
     return PodView(
         pod=pod,
         revision=revision,
-        updated=picked or same_revision(revision, update_revision),
+        updated=updated,
         state=state,
         ready=ready,
         available=alive and left == 0.0,
         ripens_in=left if alive and left else None,
         doomed=names.SPECIFIED_DELETE_LABEL in labels or pod.metadata.name in settings.pods_to_delete,
         busy=busy,
+        preparing=(prepared.seconds or PREPARATION) if isinstance(prepared, Preparing) else None,
+        unprepared=f"{prepared.reason}: {prepared.message}" if isinstance(prepared, Unprepared) else "",
     )
 
 

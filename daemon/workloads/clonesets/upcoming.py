@@ -1,0 +1,102 @@
+"""Makes a rollout known to the pods that will change and to their nodes, before it touches them."""
+
+from collections.abc import Callable
+
+from daemon import names
+from daemon.inplace.announcing import Announcing, Download, Rollout
+from daemon.objects.meta import OwnerReference
+from daemon.objects.next_revisions import next_revision_of
+from daemon.objects.workloads import CloneSet, InPlaceUpdateStrategy, IntOrText
+from daemon.workloads.clonesets.rollout import RolloutPlan
+from daemon.workloads.clonesets.run import Run
+from daemon.workloads.clonesets.settings import in_place_strategy_of, share
+from daemon.workloads.clonesets.views import PodView
+
+_PREFIX = f"{names.KRUISE_GROUP}/image-predownload-"
+PARALLELISM_ANNOTATION = f"{_PREFIX}parallelism"
+TIMEOUT_ANNOTATION = f"{_PREFIX}timeout-seconds"
+MIN_READY_ANNOTATION = f"{_PREFIX}min-updated-ready-pods"
+"""On a CloneSet of v1alpha1: what v1beta1 has as fields."""
+
+
+class Upcoming:
+    """Announces to pods whose nodes can be told: those with an agent that gives signs of life."""
+
+    def __init__(self, announcing: Announcing, agent_alive: Callable[[str], bool]) -> None:
+        self._announcing = announcing
+        self._agent_alive = agent_alive
+
+    async def announce(self, run: Run, plan: RolloutPlan) -> bool:
+        """Tell the pods that *plan* moves, now or later; whether any had to be told. Raises ApiError's kinds.
+
+        Pods that do not serve are left out: they have nothing to lose by a pull.
+        """
+        views = [view for view in (*plan.move, *plan.upcoming) if self._is_told(run, view)]
+        if not views:
+            return False
+        told = await self._announcing.announce(
+            _rollout(run), ((view.pod, run.history.data(view.revision)) for view in views)
+        )
+        return bool(told)
+
+    async def tidy(self, run: Run) -> None:
+        """Take back what pods were told that stay what they are, and when all are through, the jobs."""
+        seen = run.observe()
+        told = (view.pod for view in seen.live if view.updated and not view.busy)
+        await self._announcing.withdraw([pod for pod in told if next_revision_of(pod) is not None])
+        if all(view.updated and not view.busy for view in seen.live):
+            await self._announcing.end(_owner(run.obj), run.obj.metadata.namespace)
+
+    def _is_told(self, run: Run, view: PodView) -> bool:
+        return (
+            run.settings.in_place
+            and view.available
+            and not view.doomed
+            and self._agent_alive(view.pod.spec.node_name)
+            and run.difference(view.revision) is None
+        )
+
+
+def download_of(obj: CloneSet) -> Download:
+    """How images are fetched beforehand: fields come before annotations; what is no number is left out."""
+    strategy, annotations = in_place_strategy_of(obj), obj.metadata.annotations
+    least: IntOrText | None = strategy.image_pre_download_min_updated_ready_pods
+    least = annotations.get(MIN_READY_ANNOTATION) if least is None else least
+    return Download(
+        parallelism=_parallelism(strategy, annotations.get(PARALLELISM_ANNOTATION)),
+        timeout_seconds=strategy.image_pre_download_timeout_seconds
+        or _number(annotations.get(TIMEOUT_ANNOTATION)),
+        min_updated_ready=share(least, obj.spec.replicas, up=True),
+    )
+
+
+def _parallelism(strategy: InPlaceUpdateStrategy, text: str | None) -> IntOrText | None:
+    if strategy.image_pre_download_parallelism is not None:
+        return strategy.image_pre_download_parallelism
+    if text is not None and text.endswith("%") and _number(text[:-1]) is not None:
+        return text
+    return _number(text)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _rollout(run: Run) -> Rollout:
+    obj = run.obj
+    return Rollout(
+        owner=_owner(obj),
+        namespace=obj.metadata.namespace,
+        selector=obj.spec.selector,
+        revision=run.history.update.metadata.name,
+        new=run.history.update.data,
+        updated_ready=sum(view.updated and view.ready for view in run.observe().live),
+        download=download_of(obj),
+    )
+
+
+def _owner(obj: CloneSet) -> OwnerReference:
+    metadata = obj.metadata
+    return OwnerReference(
+        kind="CloneSet", name=metadata.name, uid=metadata.uid, api_version=obj.api_version, controller=True
+    )

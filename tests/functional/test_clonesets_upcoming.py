@@ -1,0 +1,153 @@
+"""Rollouts of a CloneSet are made known first: prepared pods move, others are left alone until they are."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from daemon import names
+from daemon.kube.access import Fixed
+from daemon.kube.client import ApiClient
+from daemon.metrics import Metrics
+from tests.fakes.kubelet import NODES
+from tests.fakes.preparing import SimulatedAgents
+from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
+
+IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
+
+
+@asynccontextmanager
+async def _world(**parts: Any) -> AsyncIterator[tuple[CloneSetWorld, SimulatedAgents]]:
+    """A set of three pods on three nodes, whose agents answer."""
+    async with (
+        cloneset_world(prepare=True) as world,
+        ApiClient(Fixed(world.server.url), Metrics(), user_agent="agent", deadline=5.0) as client,
+        SimulatedAgents(client).answering() as agents,
+    ):
+        world.apply(spec(3, **{"updateStrategy": IN_PLACE, **parts}))
+        await world.settled()
+        yield world, agents
+
+
+def _jobs(world: CloneSetWorld) -> list[Any]:
+    return list(world.server.storage.of("imagepulljobs").values())
+
+
+def _told(world: CloneSetWorld) -> list[str]:
+    key = names.NEXT_REVISION_ANNOTATION
+    return [pod["metadata"]["name"] for pod in world.pods() if key in pod["metadata"].get("annotations", {})]
+
+
+async def test_a_rollout_is_prepared_and_nothing_of_it_is_left() -> None:
+    async with _world() as (world, _):
+        pods = world.uids()
+
+        world.set_image("app:2")
+        await world.settled()
+        await world.until(lambda: not _jobs(world))
+
+        assert (world.uids(), world.images()) == (pods, ["app:2"] * 3)
+        assert "create imagepulljobs" in world.writes()
+        assert not _told(world)
+        assert not any(
+            each["type"] == names.NEXT_REVISION_READY
+            for pod in world.pods()
+            for each in pod["status"]["conditions"]
+        )
+
+
+async def test_the_announcement_is_one_write_a_pod_beside_the_update_s_three() -> None:
+    async with _world() as (world, _):
+        before = len(world.writes())
+
+        world.set_image("app:2")
+        await world.settled()
+
+        pod_writes = [each for each in world.writes()[before:] if " pods" in each]
+        assert len(pod_writes) == 3 * 4
+
+
+async def test_pods_whose_nodes_are_prepared_go_first_and_the_others_hold_nobody_up() -> None:
+    async with _world() as (world, agents):
+        agents.reasons[NODES[0]] = agents.reasons[NODES[1]] = "Pulling"
+
+        world.set_image("app:2")
+        await world.until(lambda: world.images() == ["app:1", "app:1", "app:2"])
+        await world.until(lambda: "2 Preparing" in str(world.status().get("conditions")))
+        agents.say(NODES[0], "Pulled")
+        agents.say(NODES[1], "Pulled")
+        await world.settled()
+
+        assert world.images() == ["app:2"] * 3
+
+
+async def test_a_pod_whose_node_cannot_get_the_image_is_not_touched() -> None:
+    async with _world() as (world, agents):
+        for node in NODES:
+            agents.reasons[node] = "PullFailed"
+
+        world.set_image("app:2")
+        await world.until(lambda: len(_told(world)) == 3)
+        await world.until(lambda: "PullFailed" in str(world.status().get("conditions")))
+
+        assert world.images() == ["app:1"] * 3
+        assert all(
+            each["status"] == "True"
+            for pod in world.pods()
+            for each in pod["status"]["conditions"]
+            if each["type"] == names.READY
+        )
+
+
+async def test_a_roll_back_takes_the_announcements_back() -> None:
+    async with _world() as (world, agents):
+        for node in NODES:
+            agents.reasons[node] = "Pulling"
+        world.set_image("app:2")
+        await world.until(lambda: len(_told(world)) == 3)
+
+        world.set_image("app:1")
+        await world.settled()
+        await world.until(lambda: not _told(world) and not _jobs(world))
+
+        assert world.images() == ["app:1"] * 3
+
+
+async def test_only_pods_that_will_change_are_told() -> None:
+    async with _world(updateStrategy={**IN_PLACE, "partition": 2}) as (world, agents):
+        for node in NODES:
+            agents.reasons[node] = "Pulling"
+
+        world.set_image("app:2")
+        await world.until(lambda: "1 Preparing" in str(world.status().get("conditions")))
+
+        assert len(_told(world)) == 1
+
+
+async def test_the_first_pods_change_unprepared_where_the_set_wants_updated_ones_first() -> None:
+    strategy = {"inPlaceUpdateStrategy": {"imagePreDownloadMinUpdatedReadyPods": 1}}
+    async with _world(updateStrategy={**IN_PLACE, **strategy}) as (world, _):
+        world.set_image("app:2")
+        await world.settled()
+
+        told = [each for each in world.server.requests if each.verb == "patch" and each.resource == "pods"]
+        announced = [each for each in told if names.NEXT_REVISION_ANNOTATION in str(each.body)]
+        assert world.images() == ["app:2"] * 3
+        assert len([each for each in announced if "revision" in str(each.body)]) >= 2
+
+
+async def test_the_words_of_v1alpha1_are_read_from_annotations() -> None:
+    async with _world() as (world, agents):
+        for node in NODES:
+            agents.reasons[node] = "Pulling"
+        annotations = {
+            "apps.kruise.io/image-predownload-parallelism": "50%",
+            "apps.kruise.io/image-predownload-timeout-seconds": "120",
+        }
+        document = dict(world.stored())
+        world.apply(document["spec"], annotations=annotations)
+
+        world.set_image("app:2")
+        await world.until(lambda: bool(_jobs(world)))
+
+        assert _jobs(world)[0]["spec"]["parallelism"] == "50%"
+        assert _jobs(world)[0]["spec"]["pullPolicy"]["timeoutSeconds"] == 120
