@@ -52,6 +52,8 @@ class Fault:
     met: int = 0
     """How many requests would have been hit."""
     retry_after: int | None = None
+    causes: tuple[Mapping[str, str], ...] = ()
+    """What the answer gives as details of the refusal."""
     reset: bool = False
     """Close the connection instead of answering; done it is, unless there is a status."""
     hang: bool = False

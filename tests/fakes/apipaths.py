@@ -8,6 +8,8 @@ from aiohttp import web
 from tests.fakes.apifaults import refused
 from tests.fakes.apistorage import Name, RefusalError, Served
 
+VERSION = "v1.37.2"
+"""Of the server."""
 _KRUISE = ("apps.kruise.io", ("v1beta1", "v1alpha1"))
 KINDS = (
     Served(*_KRUISE, "imagepulljobs", "ImagePullJob"),
@@ -22,7 +24,7 @@ KINDS = (
     Served("apps", ("v1",), "controllerrevisions", "ControllerRevision", status=False),
     Served("", ("v1",), "persistentvolumeclaims", "PersistentVolumeClaim", status=False),
     Served("", ("v1",), "nodes", "Node", namespaced=False, status=False),
-    Served("", ("v1",), "pods", "Pod", tagged_by_status=True),
+    Served("", ("v1",), "pods", "Pod", tagged_by_status=True, subresources=("status", "resize")),
     Served("", ("v1",), "secrets", "Secret", status=False),
     Served("coordination.k8s.io", ("v1",), "leases", "Lease", status=False),
     Served("events.k8s.io", ("v1",), "events", "Event", status=False),
@@ -53,6 +55,8 @@ class Target:
 def target_of(kinds: Mapping[str, Served], path: str) -> Target | None:
     """What a path names: ``/apis/GROUP/VERSION[/namespaces/NS]/PLURAL[/NAME[/SUBRESOURCE]]``."""
     parts = path.strip("/").split("/")
+    if len(parts) == 1:
+        return None
     group, rest = ("", parts[1:]) if parts[0] == "api" else (parts[1], parts[2:])
     version, rest = rest[0], rest[1:]
     namespace = ""
@@ -68,13 +72,15 @@ def target_of(kinds: Mapping[str, Served], path: str) -> Target | None:
 def discovery(kinds: Mapping[str, Served], path: str) -> web.Response:
     """What a group serves in one version."""
     parts = path.strip("/").split("/")
+    if parts == ["version"]:
+        return web.json_response({"major": "1", "minor": "37", "gitVersion": VERSION})
     group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
     found = [each for each in kinds.values() if each.group == group and version in each.versions]
     if not found or len(parts) > (2 if parts[0] == "api" else 3):
         return refused(RefusalError(404, "NotFound", "the server could not find the requested resource"))
-    return web.json_response(
-        {"kind": "APIResourceList", "resources": [{"name": each.plural} for each in found]}
-    )
+    names = [each.plural for each in found]
+    names += [f"{each.plural}/{below}" for each in found for below in each.subresources]
+    return web.json_response({"kind": "APIResourceList", "resources": [{"name": each} for each in names]})
 
 
 def reading_verb(target: Target, query: Mapping[str, str]) -> str:

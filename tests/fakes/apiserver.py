@@ -185,7 +185,9 @@ class FakeApiServer:
         fault.times -= 1
         response: web.StreamResponse
         if fault.status:
-            refusal = RefusalError(fault.status, REASONS[fault.status], "this was injected")
+            refusal = RefusalError(
+                fault.status, REASONS[fault.status], "this was injected", tuple(fault.causes)
+            )
             response = refused(refusal, fault.retry_after)
         else:
             response = await self._answer(request, target, asked)

@@ -40,6 +40,8 @@ class Served:
     """Whether it has a status of its own, and with it a generation."""
     tagged_by_status: bool = False
     """Whether labels and annotations can be written with the status, as those of pods can."""
+    subresources: tuple[str, ...] = ()
+    """What is discovered of it beside the kind itself."""
     validate: Callable[[Document], str] = lambda _document: ""
     """Returns what is wrong."""
     prune: Callable[[Document], Document] = lambda document: document

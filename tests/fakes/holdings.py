@@ -31,6 +31,8 @@ class FakeHoldings:
     images: dict[str, pb.Image] = field(default_factory=dict)
     """What is on the node, by id."""
     containers: dict[str, pb.ContainerStatus] = field(default_factory=dict)
+    working_sets: dict[str, int] = field(default_factory=dict)
+    """By container, the bytes that it uses, where it is not the usual."""
     sandbox_of: dict[str, str] = field(default_factory=dict)
     configs: dict[str, pb.ContainerConfig] = field(default_factory=dict)
     """As containers were made, by id."""
@@ -224,7 +226,7 @@ class FakeHoldings:
         return pb.ExecSyncResponse(stdout=" ".join(request.cmd).encode(), exit_code=code)
 
     def ContainerStats(self, request: pb.ContainerStatsRequest) -> pb.ContainerStatsResponse:
-        return pb.ContainerStatsResponse(stats=_stats(self._container(request.container_id)))
+        return pb.ContainerStatsResponse(stats=self._stats(self._container(request.container_id)))
 
     def ListContainerStats(self, request: pb.ListContainerStatsRequest) -> pb.ListContainerStatsResponse:
         only = pb.ContainerFilter(
@@ -232,7 +234,7 @@ class FakeHoldings:
         )
         chosen = [status for status in self.containers.values() if self._chosen(status, only)]
         running = [status for status in chosen if status.state == pb.CONTAINER_RUNNING]
-        return pb.ListContainerStatsResponse(stats=[_stats(status) for status in running])
+        return pb.ListContainerStatsResponse(stats=[self._stats(status) for status in running])
 
     def _image(self, ref: str) -> pb.Image | None:
         for image in self.images.values():
@@ -255,6 +257,15 @@ class FakeHoldings:
             and only.label_selector.items() <= status.labels.items()
         )
 
+    def _stats(self, status: pb.ContainerStatus) -> pb.ContainerStats:
+        attributes = pb.ContainerAttributes(id=status.id, metadata=status.metadata, labels=status.labels)
+        used = self.working_sets.get(status.id, 2_000_000)
+        return pb.ContainerStats(
+            attributes=attributes,
+            cpu=pb.CpuUsage(usage_core_nano_seconds=pb.UInt64Value(value=1_000_000)),
+            memory=pb.MemoryUsage(working_set_bytes=pb.UInt64Value(value=used)),
+        )
+
     def _end(self, status: pb.ContainerStatus) -> None:
         if status.state == pb.CONTAINER_RUNNING:
             status.state, status.finished_at = pb.CONTAINER_EXITED, time.time_ns()
@@ -273,12 +284,3 @@ def _record(config: pb.ContainerConfig) -> dict[str, object]:
 
 def _info(verbose: bool, info: object) -> dict[str, str]:
     return {"info": json.dumps(info)} if verbose else {}
-
-
-def _stats(status: pb.ContainerStatus) -> pb.ContainerStats:
-    attributes = pb.ContainerAttributes(id=status.id, metadata=status.metadata, labels=status.labels)
-    return pb.ContainerStats(
-        attributes=attributes,
-        cpu=pb.CpuUsage(usage_core_nano_seconds=pb.UInt64Value(value=1_000_000)),
-        memory=pb.MemoryUsage(working_set_bytes=pb.UInt64Value(value=2_000_000)),
-    )
