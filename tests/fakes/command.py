@@ -68,18 +68,22 @@ class Command:
 def piped(*words: str, env: Mapping[str, str] | None = None) -> Iterator[Command]:
     """Run ``inplaced`` with both streams in one pipe."""
     reading, writing = os.pipe()
-    with _run(words, reading, writing, {"TERM": "xterm-256color", **(env or {})}) as command:
+    with _run(("daemon", *words), reading, writing, {"TERM": "xterm-256color", **(env or {})}) as command:
         yield command
 
 
 @contextmanager
 def on_terminal(
-    *words: str, columns: int = 120, rows: int = 24, env: Mapping[str, str] | None = None
+    *words: str,
+    columns: int = 120,
+    rows: int = 24,
+    env: Mapping[str, str] | None = None,
+    module: str = "daemon",
 ) -> Iterator[Command]:
-    """Run ``inplaced`` on a terminal of that size."""
+    """Run ``inplaced``, or another *module*, on a terminal of that size."""
     reading, writing = os.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    with _run(words, reading, writing, {"TERM": "xterm-256color", **(env or {})}) as command:
+    with _run((module, *words), reading, writing, {"TERM": "xterm-256color", **(env or {})}) as command:
         yield command
 
 
@@ -92,7 +96,7 @@ def _run(words: tuple[str, ...], reading: int, writing: int, env: Mapping[str, s
         cleanup.callback(os.close, reading)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", *words],
+                [sys.executable, "-m", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,

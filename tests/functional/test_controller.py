@@ -40,6 +40,18 @@ async def test_a_job_fills_the_node_and_tells_the_truth(cluster: ControllerWorld
     assert status["message"] == "job has completed"
 
 
+async def test_it_leads_where_the_kinds_of_our_own_are_not_installed(cluster: ControllerWorld) -> None:
+    del cluster.agent.server.kinds["workloadrestarts"]
+    cluster.agent.store(node())
+
+    async with cluster.leading(), cluster.agent.running():
+        await cluster.node_image_is_there()
+        cluster.agent.store(job("web", "reg.test/app:v1"))
+        status = await cluster.ended("web")
+
+    assert status["succeeded"] == 1
+
+
 async def test_a_small_job_costs_few_writes(cluster: ControllerWorld) -> None:
     cluster.agent.store(node())
 

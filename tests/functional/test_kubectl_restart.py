@@ -11,7 +11,9 @@ from daemon import names
 from daemon.cli.kubectl import main
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.cluster import FakeCluster, cluster
+from tests.fakes.command import on_terminal
 
+SHOW_CURSOR = b"\x1b[?25h"
 NOW = "2026-05-01T12:00:09Z"
 READY = {"type": "Ready", "status": "True", "reason": "Completed", "observedGeneration": 1}
 
@@ -188,6 +190,46 @@ def test_progress_is_told_in_the_words_of_who_carries_it_out(
 
     assert run(fake, "restart", "deploy/web", "--timeout", "20s") == 0
     assert "deployment/web: 1 of 3 pods restarted; not ready: web-9" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_a_bar_and_what_is_waited_for(fake: FakeCluster) -> None:
+    def play(server: FakeApiServer, made: Mapping[str, Any]) -> None:
+        failures = [{"pod": "web-7", "reason": "RecreateFailed", "message": "said"}]
+        status = {
+            "desired": 4,
+            "restarted": 1,
+            "failed": 1,
+            "message": "not ready: web-9",
+            "failures": failures,
+        }
+        server.store("workloadrestarts", {**made, "status": status})
+
+    fake.play = play
+
+    words = ("restart", "deploy/web", "--kubeconfig", str(fake.kubeconfig))
+    with on_terminal(*words, module="daemon.cli.kubectl") as command:
+        command.wait_for("1 of 4 pods restarted, 1 failed")
+        command.wait_for("not ready: web-9")
+        (made,) = stored(fake, "workloadrestarts")
+        fake.do(lambda: succeed(fake.server, made))
+        code = command.ends()
+
+    assert code == 0
+    assert "failed  web-7: said" in command.text
+    assert "ok      deployment/web  3 of 3 pods restarted in" in command.text
+    assert SHOW_CURSOR in command.raw
+
+
+def test_ctrl_c_leaves_the_restart_to_the_cluster(fake: FakeCluster) -> None:
+    words = ("restart", "deploy/web", "--kubeconfig", str(fake.kubeconfig))
+    with on_terminal(*words, module="daemon.cli.kubectl") as command:
+        command.wait_for("deployment/web")
+        command.interrupt()
+        code = command.ends()
+
+    assert code == 130
+    assert "interrupted; the restart goes on in the cluster" in command.text
+    assert len(stored(fake, "workloadrestarts")) == 1
 
 
 def test_without_waiting_the_request_is_named(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
