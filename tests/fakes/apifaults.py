@@ -9,6 +9,7 @@ from aiohttp import web
 from tests.fakes.apistorage import RefusalError
 
 REASONS = {
+    400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
