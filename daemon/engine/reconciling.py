@@ -45,11 +45,9 @@ class Controller(Generic[K]):
         self.name = name
         self.queue: WorkQueue[K] = WorkQueue(max_delay=max_delay)
         self._reconcile = reconcile
-        self._metrics = metrics
         self._workers = workers
-        for result in _RESULTS:
-            metrics.reconciles.labels(name, result)
-        metrics.reconcile_seconds.labels(name)
+        self._results = {result: metrics.reconciles.labels(name, result) for result in _RESULTS}
+        self._seconds = metrics.reconcile_seconds.labels(name)
 
     async def run(self) -> None:
         """Work until the queue is closed and empty."""
@@ -58,14 +56,16 @@ class Controller(Generic[K]):
                 group.create_task(self._work(), name=f"{self.name}-worker-{number}")
 
     async def _work(self) -> None:
+        # A worker is a task, with a context of its own.
+        structlog.contextvars.bind_contextvars(controller=self.name)
         while True:
             try:
                 key = await self.queue.get()
             except QueueClosedError:
                 return
+            structlog.contextvars.bind_contextvars(key=str(key))
             try:
-                with structlog.contextvars.bound_contextvars(controller=self.name, key=str(key)):
-                    await self._attempt(key)
+                await self._attempt(key)
             finally:
                 self.queue.done(key)
 
@@ -91,5 +91,5 @@ class Controller(Generic[K]):
             self.queue.forget(key)
             if again_in is not None:
                 self.queue.add_after(key, again_in)
-        self._metrics.reconciles.labels(self.name, result).inc()
-        self._metrics.reconcile_seconds.labels(self.name).observe(time.monotonic() - started)
+        self._results[result].inc()
+        self._seconds.observe(time.monotonic() - started)

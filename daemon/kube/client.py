@@ -48,7 +48,7 @@ class ApiClient:
     """
 
     def __init__(
-        self, access: Access, metrics: Metrics, *, user_agent: str = "inplaced", deadline: float = 15.0
+        self, access: Access, metrics: Metrics, *, user_agent: str = "inplaced", deadline: float = 30.0
     ) -> None:
         self._transport = Transport(access, metrics, user_agent)
         self._deadline = deadline

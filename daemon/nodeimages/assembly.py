@@ -95,6 +95,7 @@ class NodeHalf:
             on_change=self.images.wake,
             on_runtime_down=around.runtimes.suspect,
             on_pulled=self.pins.renew,
+            workers=config.pull_workers,
         )
         self._config = config
         self._around = around

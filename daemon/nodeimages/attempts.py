@@ -54,8 +54,11 @@ class Attempts:
         on_change: Callable[[], None],
         on_runtime_down: Callable[[Runtime], None],
         on_pulled: Callable[[str], None],
+        workers: int,
     ) -> None:
+        """*workers* is how many pulls there may be at the same time."""
         self._tools = tools
+        self._workers = workers
         self._on_change = on_change
         self._on_runtime_down = on_runtime_down
         self._on_pulled = on_pulled
@@ -163,6 +166,7 @@ class Attempts:
             record.task.cancel()
 
     async def _look(self, record: Record, runtime: Runtime) -> None:
+        news = True
         try:
             known = record.measured.blobs if record.measured is not None else None
             looked = self._pulled, self._tools.clock.monotonic()
@@ -175,8 +179,14 @@ class Attempts:
             if record.measured.facts.image_id:
                 record.image_id = record.measured.facts.image_id
                 self._tools.metrics.pulls.labels("present", "").inc()
+            else:
+                news = not self._are_busy()  # else nothing follows from it before the next pull ends
         finally:
-            self._ended(record)
+            self._ended(record, news=news)
+
+    def _are_busy(self) -> bool:
+        running = sum(each.stage in (Stage.PULLING, Stage.CANCELLING) for each in self._records.values())
+        return running >= self._workers
 
     async def _pull(self, record: Record, runtime: Runtime) -> None:
         live, metrics = self._tools.live, self._tools.metrics
@@ -244,10 +254,11 @@ class Attempts:
             metrics.bytes_fetched.inc(progress.done)
             metrics.bytes_reused.inc(progress.reused if succeeded else 0)
 
-    def _ended(self, record: Record) -> None:
+    def _ended(self, record: Record, *, news: bool = True) -> None:
         record.stage = Stage.IDLE
         record.task = None
-        self._on_change()
+        if news:
+            self._on_change()
 
 
 def _sizes(progress: Progress | None) -> dict[str, object]:

@@ -58,11 +58,13 @@ class Live:
         """Look at the runtime again and again while a pull runs."""
         while True:
             await self._some.wait()
+            await asyncio.sleep(self._interval)  # the pace of the progress bars; a short pull needs none
+            if not self._some.is_set():
+                continue
             try:
                 await self._look()
             except CriError as error:
                 log.debug("progress unknown", error=str(error))
-            await asyncio.sleep(self._interval)  # the pace of the progress bars
 
     async def _look(self) -> None:
         for extras in {id(extras): extras for extras in self._extras.values()}.values():

@@ -201,6 +201,8 @@ class _Steps:
             self._space -= attempt.facts.needed
             self.actions.append(Pull(wanted, attempt.facts))
             return True
+        else:
+            self._looks -= 1  # It is the next in line, and nobody further back has to be looked at yet.
         return False
 
     def _look(self, wanted: Wanted, failures: int) -> None:

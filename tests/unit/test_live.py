@@ -65,10 +65,21 @@ async def test_while_nothing_runs_nobody_is_asked(following: Following, extras: 
 
 async def test_a_pull_is_looked_at_once_an_interval(following: Following, extras: FakeExtras) -> None:
     await following.live.begin("a:1", extras, BLOBS, NOTHING)
-    await asyncio.sleep(10 * INTERVAL - 0.1)
+    await asyncio.sleep(10 * INTERVAL + 0.1)
 
     assert extras.calls.count("ingests") == 10
     assert following.changes == 10
+
+
+async def test_of_a_pull_that_is_shorter_than_that_nothing_is_asked(
+    following: Following, extras: FakeExtras
+) -> None:
+    await following.live.begin("a:1", extras, BLOBS, NOTHING)
+    await asyncio.sleep(INTERVAL / 2)
+    following.live.end("a:1", succeeded=True)
+    await asyncio.sleep(INTERVAL)
+
+    assert extras.calls.count("ingests") == 0
 
 
 async def test_progress_follows_what_the_runtime_fetches(following: Following, extras: FakeExtras) -> None:

@@ -33,6 +33,26 @@ def test_an_unknown_image_is_looked_at_before_anything_else() -> None:
     assert made.report["app:1"].phase == "Waiting"
 
 
+def test_no_more_images_are_looked_at_than_are_soon_pulled() -> None:
+    items = [wanted(name) for name in "abcdef"]
+    ready = {f"{name}:1": Attempt(0, facts=Facts(needed=1)) for name in "bc"}
+    running = {"a:1": Attempt(0, stage=Stage.PULLING, facts=Facts(needed=1))}
+
+    made = plan(observed(*items, attempts=ready | running, workers=1))
+
+    assert made.actions == ()
+
+
+def test_what_waits_for_room_keeps_nobody_from_being_looked_at() -> None:
+    items = [wanted(name) for name in "abcd"]
+    held = {f"{name}:1": Attempt(0, facts=Facts(needed=99 * MIB)) for name in "bc"}
+    running = {"a:1": Attempt(0, stage=Stage.PULLING, facts=Facts(needed=1))}
+
+    made = plan(observed(*items, attempts=held | running, workers=1))
+
+    assert made.actions == (Look(wanted("d")),)
+
+
 def test_a_missing_image_that_fits_is_pulled() -> None:
     facts = Facts(needed=MIB)
 
