@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from tests.testbed.counting import condition, counter, planned
 from tests.testbed.pod_agent import PodAgent
 from tests.testbed.processes import Process, until
 from tests.testbed.restarting import Restarting, restarting
+from tests.testbed.session import Session
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.integration]
 
 REQUESTS = f"/apis/{names.KRUISE_API}/namespaces/default/containerrecreaterequests"
 KILLS = 6
@@ -24,10 +26,22 @@ TOGETHER = 0.5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def run(cluster: Cluster) -> AsyncIterator[Restarting]:
-    """Agent and controller, with the rights of the chart."""
-    async with restarting(cluster) as made:
-        yield made
+async def run(testbed: Session) -> AsyncIterator[Restarting]:
+    """Agent and controller, with the rights of the chart, in a cluster without any other."""
+    cluster = Cluster(testbed.new_directory("k"))
+    try:
+        await cluster.start()
+        async with restarting(cluster) as made:
+            yield made
+    finally:
+        await cluster.stop()
+        cluster.remove()
+
+
+@pytest.fixture
+def name(prefix: str) -> str:
+    """Of this test's pods: one of their labels, too, which is why it is short."""
+    return f"again-{zlib.crc32(prefix.encode()):08x}"
 
 
 async def ask(run: Restarting, pod: str, *containers: str, name: str = "", **spec: Any) -> str:
@@ -78,78 +92,74 @@ async def started(run: Restarting, name: str, **changes: Any) -> dict[str, Any]:
     return await run.until(name, all_ready, "ready")
 
 
-async def test_the_container_is_stopped_once_and_its_successor_waited_for(
-    run: Restarting, prefix: str
-) -> None:
-    pod = await started(run, prefix)
+async def test_the_container_is_stopped_once_and_its_successor_waited_for(run: Restarting, name: str) -> None:
+    pod = await started(run, name)
 
-    told = await completed(run, await ask(run, prefix))
+    told = await completed(run, await ask(run, name))
 
     assert told["message"] == "1 of 1 containers recreated"
     assert phases(told) == {"app": "Succeeded"}
     assert told["containerRecreateStates"][0]["isKilled"] is True
     assert (len(run.starts(pod)), len(run.terms(pod))) == (2, 1)
-    now = await run.pod(prefix)
+    now = await run.pod(name)
     assert now["metadata"]["uid"] == pod["metadata"]["uid"]
     assert now["metadata"]["annotations"][names.PLANNED_RESTARTS_ANNOTATION] == '{"app":1}'
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_all_containers_are_stopped_at_the_same_time(run: Restarting, prefix: str) -> None:
-    pod = await started(run, prefix, containers=[counter("proxy", run.image.ref)])
+async def test_all_containers_are_stopped_at_the_same_time(run: Restarting, name: str) -> None:
+    pod = await started(run, name, containers=[counter("proxy", run.image.ref)])
 
-    told = await completed(run, await ask(run, prefix, "app", "proxy"))
+    told = await completed(run, await ask(run, name, "app", "proxy"))
 
     assert phases(told) == {"app": "Succeeded", "proxy": "Succeeded"}
     (app,), (proxy,) = run.terms(pod), run.terms(pod, "proxy")
     assert abs(app - proxy) < TOGETHER
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_ordered_ones_wait_until_the_one_before_is_ready(run: Restarting, prefix: str) -> None:
-    pod = await started(run, prefix, containers=[counter("proxy", run.image.ref)])
+async def test_ordered_ones_wait_until_the_one_before_is_ready(run: Restarting, name: str) -> None:
+    pod = await started(run, name, containers=[counter("proxy", run.image.ref)])
 
-    await completed(run, await ask(run, prefix, "proxy", "app", strategy={"orderedRecreate": True}))
+    await completed(run, await ask(run, name, "proxy", "app", strategy={"orderedRecreate": True}))
 
     assert run.starts(pod, "proxy")[1].at <= run.terms(pod)[0]
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_the_pod_s_own_hook_runs_first(run: Restarting, prefix: str) -> None:
+async def test_the_pod_s_own_hook_runs_first(run: Restarting, name: str) -> None:
     words = ["sh", "-c", "busybox awk '{print $1}' /proc/uptime >> /count/app-hooks; sleep 1"]
-    pod = await started(run, prefix, container={"lifecycle": {"preStop": {"exec": {"command": words}}}})
+    pod = await started(run, name, container={"lifecycle": {"preStop": {"exec": {"command": words}}}})
 
-    await completed(run, await ask(run, prefix))
+    await completed(run, await ask(run, name))
 
     (hook,) = [float(line) for line in run.lines(pod, "app-hooks")]
     (stopped,) = run.terms(pod)
     assert stopped - hook >= 1.0
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_a_request_of_a_pod_begins_when_the_one_before_has_ended(run: Restarting, prefix: str) -> None:
-    pod = await started(run, prefix, containers=[counter("proxy", run.image.ref)])
+async def test_a_request_of_a_pod_begins_when_the_one_before_has_ended(run: Restarting, name: str) -> None:
+    pod = await started(run, name, containers=[counter("proxy", run.image.ref)])
 
-    first = await ask(run, prefix, "app", name=f"{prefix}-1")
-    second = await ask(run, prefix, "proxy", name=f"{prefix}-2")
+    first = await ask(run, name, "app", name=f"{name}-1")
+    second = await ask(run, name, "proxy", name=f"{name}-2")
     await completed(run, second)
 
     assert phases(await completed(run, first)) == {"app": "Succeeded"}
     assert run.starts(pod)[1].at <= run.terms(pod, "proxy")[0]
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_what_is_not_ready_in_time_is_told_and_the_rest_left_alone(
-    run: Restarting, prefix: str
-) -> None:
+async def test_what_is_not_ready_in_time_is_told_and_the_rest_left_alone(run: Restarting, name: str) -> None:
     once = ["sh", "-c", "test $(busybox wc -l < /count/app-starts) = 1"]
     probe = {"exec": {"command": once}, "periodSeconds": 1}
     pod = await started(
-        run, prefix, container={"readinessProbe": probe}, containers=[counter("proxy", run.image.ref)]
+        run, name, container={"readinessProbe": probe}, containers=[counter("proxy", run.image.ref)]
     )
 
-    name = await ask(run, prefix, "app", "proxy", activeDeadlineSeconds=3, strategy={"orderedRecreate": True})
-    told = await completed(run, name)
+    asked = await ask(run, name, "app", "proxy", activeDeadlineSeconds=3, strategy={"orderedRecreate": True})
+    told = await completed(run, asked)
 
     late = "recreating took longer than activeDeadlineSeconds: 3"
     assert [each["message"] for each in told["containerRecreateStates"]] == [
@@ -157,56 +167,56 @@ async def test_what_is_not_ready_in_time_is_told_and_the_rest_left_alone(
         f"not stopped: {late}",
     ]
     assert (len(run.terms(pod)), run.terms(pod, "proxy")) == (1, [])
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_a_container_that_would_not_come_back_is_not_stopped(run: Restarting, prefix: str) -> None:
-    pod = await started(run, prefix, spec={"restartPolicy": "Never"})
+async def test_a_container_that_would_not_come_back_is_not_stopped(run: Restarting, name: str) -> None:
+    pod = await started(run, name, spec={"restartPolicy": "Never"})
 
-    told = await completed(run, await ask(run, prefix))
+    told = await completed(run, await ask(run, name))
 
     assert told["message"] == (
         "spec.containers[0].name: app would not be started again: its restartPolicy is Never"
     )
     assert run.terms(pod) == []
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_the_pod_is_out_of_traffic_before_and_back_after(run: Restarting, prefix: str) -> None:
+async def test_the_pod_is_out_of_traffic_before_and_back_after(run: Restarting, name: str) -> None:
     gates = {"readinessGates": [{"conditionType": names.KRUISE_POD_READY}]}
-    pod = await started(run, prefix, spec=gates)
-    await run.until(prefix, lambda now: condition(now, "Ready").get("status") == "True", "in traffic")
+    pod = await started(run, name, spec=gates)
+    await run.until(name, lambda now: condition(now, "Ready").get("status") == "True", "in traffic")
 
-    name = await ask(run, prefix, strategy={"unreadyGracePeriodSeconds": 1})
-    out = await run.until(prefix, lambda now: condition(now, "Ready")["status"] == "False", "out of traffic")
+    asked = await ask(run, name, strategy={"unreadyGracePeriodSeconds": 1})
+    out = await run.until(name, lambda now: condition(now, "Ready")["status"] == "False", "out of traffic")
     before = run.terms(out)
-    await completed(run, name)
-    back = await run.until(prefix, lambda now: condition(now, "Ready")["status"] == "True", "back in traffic")
+    await completed(run, asked)
+    back = await run.until(name, lambda now: condition(now, "Ready")["status"] == "True", "back in traffic")
 
     assert (before, len(run.terms(pod))) == ([], 1)
     assert condition(back, names.KRUISE_POD_READY).get("message", "") == ""
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_a_removed_request_is_cancelled(run: Restarting, prefix: str) -> None:
+async def test_a_removed_request_is_cancelled(run: Restarting, name: str) -> None:
     gates = {"readinessGates": [{"conditionType": names.KRUISE_POD_READY}]}
-    pod = await started(run, prefix, spec=gates)
-    name = await ask(run, prefix, strategy={"unreadyGracePeriodSeconds": 60})
+    pod = await started(run, name, spec=gates)
+    asked = await ask(run, name, strategy={"unreadyGracePeriodSeconds": 60})
     await run.until(
-        prefix, lambda now: "again" in condition(now, names.KRUISE_POD_READY).get("message", ""), "out"
+        name, lambda now: "again" in condition(now, names.KRUISE_POD_READY).get("message", ""), "out"
     )
 
-    await run.api.request("DELETE", f"{REQUESTS}/{name}")
+    await run.api.request("DELETE", f"{REQUESTS}/{asked}")
 
-    await run.until(prefix, lambda now: condition(now, "Ready")["status"] == "True", "back in traffic")
+    await run.until(name, lambda now: condition(now, "Ready")["status"] == "True", "back in traffic")
     assert run.terms(pod) == []
-    await run.delete(prefix)
+    await run.delete(name)
 
 
-async def test_whoever_is_killed_meanwhile_each_is_stopped_once(run: Restarting, prefix: str) -> None:
+async def test_whoever_is_killed_meanwhile_each_is_stopped_once(run: Restarting, name: str) -> None:
     """The agent, or the controller, is killed at a random moment of each request."""
     chance = random.Random(7)
-    pods = [await started(run, f"{prefix}-{number}") for number in range(KILLS)]
+    pods = [await started(run, f"{name}-{number}") for number in range(KILLS)]
 
     for number, pod in enumerate(pods):
         victim = (run.agent, run.centre.process)[number % 2]
