@@ -19,7 +19,7 @@ from daemon.objects.revisions import PersistentVolumeClaim
 from daemon.workloads.clonesets.lifecycle import Turn
 from daemon.workloads.clonesets.making import ID_ALPHABET, ID_LENGTH, NewPod
 from daemon.workloads.clonesets.surroundings import SetSurroundings
-from daemon.workloads.clonesets.views import condition_of, has_gate
+from daemon.workloads.clonesets.views import shut_gates
 
 T = TypeVar("T")
 
@@ -106,11 +106,7 @@ class PodWrites:
 
     async def open_gates(self, pod: LocalPod) -> LocalPod:
         """Say for the first time that nothing of ours keeps the pod unready. Raises ApiError's kinds."""
-        missing = [
-            each
-            for each in (names.KRUISE_POD_READY, names.IN_PLACE_UPDATE_READY)
-            if has_gate(pod, each) and condition_of(pod, each) is None
-        ]
+        missing = shut_gates(pod)
         if not missing:
             return pod
         at = self._around.now().strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,7 @@
 """Carries out the plans of CloneSets: revisions, size, rollouts, hooks, status."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -27,13 +28,13 @@ from daemon.workloads.clonesets.status import overdue_in, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
-from daemon.workloads.clonesets.views import Snapshot, view_of
+from daemon.workloads.clonesets.views import Snapshot, ViewCache
 
 log = structlog.get_logger()
 
 _WORKERS = 4
 """Sets that are worked on at the same time."""
-_GATHER, _GATHER_MORE, _GATHER_MOST = 0.02, 0.0002, 0.5
+_GATHER, _GATHER_MORE, _GATHER_MOST = 0.02, 0.0005, 1.0
 """Seconds in which changes of pods are gathered, the second for each pod: each look costs as many pods."""
 
 
@@ -53,6 +54,7 @@ class CloneSets:
         self._upcoming = upcoming
         self._moving = Moving(around, self._writes, self._scaling, self._stepping, upcoming)
         self._statuses = SetStatuses(KubeObjects(around.client, around.sets), around.clock)
+        self._views: defaultdict[str, ViewCache] = defaultdict(ViewCache)
         self._known: dict[Key, str] = {}
         """UIDs of the sets that were worked on."""
 
@@ -86,7 +88,7 @@ class CloneSets:
 
     def _gather(self, key: Key) -> None:
         obj = self._around.sets.get(key)
-        count = len(self._around.pods_of(obj)) if obj is not None else 0
+        count = obj.spec.replicas if obj is not None else 0
         self.controller.queue.add_after(key, min(_GATHER + _GATHER_MORE * count, _GATHER_MOST))
 
     async def reconcile(self, key: Key) -> float | None:
@@ -137,7 +139,7 @@ class CloneSets:
                 turn = by_itself(view, run.settings)
                 if turn is not None:
                     group.create_task(self._writes.turn(view.pod, turn))
-                elif not view.busy:
+                elif view.shut and not view.busy:
                     group.create_task(self._writes.open_gates(view.pod))
 
     async def _tell(self, run: Run) -> float | None:
@@ -157,13 +159,14 @@ class CloneSets:
         chosen = self._stepping.chosen(obj, update)
         return Snapshot(
             settings=settings,
-            pods=[view_of(pod, settings, update, now, chosen) for pod in self._around.pods_of(obj)],
+            pods=self._views[obj.metadata.uid].look(self._around.pods_of(obj), settings, update, now, chosen),
             update_revision=update,
             current_revision=history.current.metadata.name,
             now=now,
         )
 
     def _forget(self, uid: str) -> None:
+        self._views.pop(uid, None)
         self._histories.forget(uid)
         self._statuses.forget(uid)
         self._stepping.forget(uid)

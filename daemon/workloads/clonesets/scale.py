@@ -73,6 +73,8 @@ def _old_missing(seen: Snapshot) -> int:
 
 def _surplus(seen: Snapshot, count: int) -> list[PodView]:
     """The *count* pods that are too many: first of the revision of which there are too many."""
+    if not count:
+        return []
     free = for_deletion(view for view in seen.live if not view.doomed)
     begun = [view for view in free if view.state == PREPARING_DELETE]
     others = [view for view in free if view.state != PREPARING_DELETE]

@@ -1,6 +1,6 @@
 """One CloneSet and its pods at one moment, as planners see them. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -48,6 +48,15 @@ class PodView:
     """Seconds for which its node is waited for at most, which fetches what the pod will need."""
     unprepared: str = ""
     """Why its node cannot be prepared for the update."""
+    picked: bool = False
+    """Whether an update was begun on it that may not show yet."""
+    shut: bool = False
+    """Whether nobody has opened its readiness gates yet."""
+
+    @property
+    def passing(self) -> bool:
+        """Whether another view of the same pod follows with time alone."""
+        return self.ripens_in is not None or self.preparing is not None
 
     @property
     def held(self) -> bool:
@@ -145,7 +154,44 @@ def view_of(
         busy=busy,
         preparing=(prepared.seconds or PREPARATION) if isinstance(prepared, Preparing) else None,
         unprepared=f"{prepared.reason}: {prepared.message}" if isinstance(prepared, Unprepared) else "",
+        picked=picked,
+        shut=bool(shut_gates(pod)),
     )
+
+
+class ViewCache:
+    """The views of one set's pods: the same pod under the same settings has the same view."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Settings, str] | None = None
+        self._views: dict[str, PodView] = {}
+
+    def look(
+        self,
+        pods: Iterable[LocalPod],
+        settings: Settings,
+        update_revision: str,
+        now: datetime,
+        chosen: Collection[str],
+    ) -> list[PodView]:
+        """The views of *pods* now, and of no others from now on."""
+        known = self._views if self._of == (settings, update_revision) else {}
+        views = []
+        for pod in pods:
+            uid = pod.metadata.uid
+            old = known.get(uid)
+            if old is None or old.pod is not pod or old.passing or old.picked != (uid in chosen):
+                old = view_of(pod, settings, update_revision, now, chosen)
+            views.append(old)
+        self._of = (settings, update_revision)
+        self._views = {view.uid: view for view in views}
+        return views
+
+
+def shut_gates(pod: LocalPod) -> list[str]:
+    """The readiness gates of ours that nobody has said anything about."""
+    ours = (names.KRUISE_POD_READY, names.IN_PLACE_UPDATE_READY)
+    return [each for each in ours if has_gate(pod, each) and condition_of(pod, each) is None]
 
 
 def was_changed(pod: LocalPod) -> bool:
