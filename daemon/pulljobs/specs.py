@@ -27,8 +27,9 @@ _PAUSE = 0.02
 """Seconds between two writes of one node: what comes meanwhile goes in one write. The first never waits."""
 _NEAR = 0.001
 """Seconds before its time at which a write may be made, since timers are not exact."""
-_WRITERS = 32
-"""Writes on the way at the same time."""
+_WRITERS = 12
+"""Writes on the way at the same time. With more a busy API server answers none in time; and what comes
+for a node while it waits goes in one write."""
 
 log = structlog.get_logger()
 

@@ -1,7 +1,6 @@
 """What the controller costs with many jobs on many nodes: time, processor, memory, API writes; then at rest.
 
-    .venv/bin/python -m tests.testbed.enter -- .venv/bin/python -m tests.bench.controller_scale \
-        --sizes 10x500 200x100 200x1000
+    .venv/bin/python -m tests.testbed.enter -- .venv/bin/python -m tests.bench.controller_scale [--long]
 
 A real etcd and kube-apiserver, the controller as its own process, and one process that plays the agents. All
 of them share the machine, which bounds the time; the processor seconds are each process's own.
@@ -21,7 +20,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from tests.bench.figures import show
 from tests.bench.processes import effort_of
+from tests.bench.scale_figures import compared, figures_of
 from tests.charts.fixtures import with_kinds
 from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane
@@ -29,6 +30,8 @@ from tests.testbed.processes import Process, until
 from tests.testbed.session import current_session
 
 NAMESPACE = "inplaced"
+SHORT = "10x500"
+LONG = ("200x100", "200x1000")
 JOBS = "/apis/apps.kruise.io/v1beta1/namespaces/shop/imagepulljobs"
 NODE_IMAGES = "/apis/apps.kruise.io/v1beta1/nodeimages"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -233,25 +236,35 @@ def told_of(size: Size, before: Costs, after: Costs) -> dict[str, Any]:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="controller_scale", description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=["10x500"], help="JOBSxNODES")
+    parser.add_argument("--sizes", nargs="+", default=[SHORT], help="JOBSxNODES")
+    parser.add_argument(
+        "--long", action="store_true", help=f"also {' and '.join(LONG)}, which takes an hour of two cores"
+    )
     parser.add_argument("--parallelism", default="100%", help="of each job")
     parser.add_argument(
         "--seconds", type=float, nargs=2, default=(0.1, 0.5), help="a pull takes, from and to"
     )
     parser.add_argument("--rest", type=float, default=20.0, help="seconds to look on at rest")
     parser.add_argument("--settle", type=float, default=5.0, help="seconds after the end, before that")
-    parser.add_argument("--limit", type=float, default=1200.0, help="seconds within which all must be over")
+    parser.add_argument("--limit", type=float, default=7200.0, help="seconds within which all must be over")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure each size, one JSON document a line."""
+    """Measure each size: one JSON document a line, and a table."""
     told = _arguments(argv)
     if str(told.parallelism).isdecimal():
         told.parallelism = int(told.parallelism)
-    for text in told.sizes:
+    sizes = [*told.sizes, *(LONG if told.long else ())]
+    found = []
+    for text in sizes:
         jobs, _, nodes = text.partition("x")
-        print(json.dumps(asyncio.run(measure(Size(int(jobs), int(nodes)), told))), flush=True)
+        print(f"{jobs} jobs on {nodes} simulated nodes …", file=sys.stderr, flush=True)
+        found.append(asyncio.run(measure(Size(int(jobs), int(nodes)), told)))
+        print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+        show(f"{jobs} jobs on {nodes} simulated nodes, posted at once", figures_of(found[-1]))
+    if told.long:
+        show(f"{LONG[0]} and {LONG[1]}", compared(found[-2:]))
 
 
 if __name__ == "__main__":
