@@ -276,6 +276,9 @@ _RESIZES = frozenset({RESIZE_PENDING, RESIZE_IN_PROGRESS})
 
 _GATES = frozenset({names.IN_PLACE_UPDATE_READY, names.KRUISE_POD_READY})
 
+_COUNTS = (names.PLANNED_RESTARTS_ANNOTATION, names.COUNTED_STOPS_ANNOTATION)
+"""Kept of every pod: whoever counts goes on from them."""
+
 
 def is_asking(pod: LocalPod) -> bool:
     """Tell whether something of the pod is for the agent to do."""
@@ -323,6 +326,7 @@ def slim(pod: LocalPod) -> LocalPod:
             resource_version=metadata.resource_version,
             creation_timestamp=metadata.creation_timestamp,
             deletion_timestamp=metadata.deletion_timestamp,
+            annotations={key: metadata.annotations[key] for key in _COUNTS if key in metadata.annotations},
         ),
         spec=LocalPodSpec(
             node_name=sys.intern(spec.node_name),

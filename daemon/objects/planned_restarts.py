@@ -35,7 +35,7 @@ def planned_restarts(pod: LocalPod) -> Mapping[str, int]:
 
 def counted(pod: LocalPod, stopped: Mapping[str, str]) -> dict[str, str]:
     """The annotations that count the stop of those containers, ID by name; nothing when they are counted."""
-    last = _counted_last(pod)
+    last = counted_last(pod)
     fresh = {container: stop for container, stop in stopped.items() if stop and last.get(container) != stop}
     if not fresh:
         return {}
@@ -57,7 +57,8 @@ def unplanned_restarts(pod: LocalPod) -> Mapping[str, int]:
     return {each.name: max(0, each.restart_count - planned.get(each.name, 0)) for each in statuses}
 
 
-def _counted_last(pod: LocalPod) -> Mapping[str, str]:
+def counted_last(pod: LocalPod) -> Mapping[str, str]:
+    """By container, the ID of the one whose stop was counted last."""
     try:
         return _CONTAINERS.decode(pod.metadata.annotations.get(names.COUNTED_STOPS_ANNOTATION, "{}"))
     except msgspec.MsgspecError:

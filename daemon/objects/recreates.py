@@ -139,8 +139,12 @@ class ContainerRecreateRequest(Wire, frozen=True):
 
     @property
     def foreign(self) -> bool:
-        """Whether OpenKruise's manager looks after it: only its webhook marks requests as active."""
-        return self.metadata.labels.get(names.RECREATE_ACTIVE_LABEL) == "true"
+        """Whether OpenKruise's manager looks after it: its webhook has filled it in.
+
+        The label alone tells nothing, for anybody may write it; the rest our definition lets nobody write.
+        """
+        active = self.metadata.labels.get(names.RECREATE_ACTIVE_LABEL) == "true"
+        return active and all(each.status_context is not None for each in self.spec.containers)
 
     @property
     def order(self) -> tuple[datetime, str]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from daemon.objects.local_pods import ContainerStatus, LocalPod
+from daemon.objects.planned_restarts import counted_last
 from daemon.objects.recreate_ends import FINAL, ended, given_up, under_way
 from daemon.objects.recreates import (
     ContainerRecreateRequest,
@@ -192,8 +193,14 @@ def _succeeding(
 
 
 def _after_stop(request: ContainerRecreateRequest, state: RecreateState, seen: Observed) -> RecreateState:
+    """The state, which says that the agent stopped the container if this process did, or one before it."""
     attempt = seen.stops.get((request.metadata.uid, state.name))
-    stopped = attempt is not None and attempt.stage is Stage.STOPPED
+    if attempt is not None:
+        stopped = attempt.stage is Stage.STOPPED
+    else:
+        assert seen.pod is not None
+        begun = state.phase == Phase.RECREATING
+        stopped = begun and counted_last(seen.pod).get(state.name) == state.container_id
     return replace(state, is_killed=state.is_killed or stopped)
 
 

@@ -11,6 +11,7 @@ from daemon import names
 from daemon.objects.recreates import ContainerRecreateRequest
 from tests.charts.manifests import Wrong
 from tests.charts.objects import NOW, OTHER, STORED, condition, make, path
+from tests.testbed.accounts import make_account
 from tests.testbed.api import Api, RefusedError
 
 PLURAL = "containerrecreaterequests"
@@ -205,3 +206,13 @@ async def test_people_see_where_it_stands(kinds: Api) -> None:
     head, line = shown.splitlines()
     assert head.split() == ["NAME", "PHASE", "POD", "NODE", "READY", "AGE", "MESSAGE"]
     assert line.split()[1:5] == ["Completed", "web-0", "n1", "True"]
+
+
+async def test_who_has_no_rights_in_the_namespace_cannot_ask(kinds: Api) -> None:
+    await make_account(kinds, "recreates", "nobody")
+    nobody = kinds.with_token(await kinds.token_for("recreates", "nobody"))
+
+    with pytest.raises(RefusedError, match="cannot create resource") as caught:
+        await judged(nobody, SPEC)
+
+    assert caught.value.status == 403

@@ -178,7 +178,9 @@ async def test_a_silent_agent_is_not_waited_for(world: RecreatesWorld) -> None:
 
 
 async def test_what_openkruise_s_manager_looks_after_is_left_to_it(world: RecreatesWorld) -> None:
-    world.ask("theirs", metadata={"labels": {names.RECREATE_ACTIVE_LABEL: "true"}}, podName="gone")
+    theirs = [{"name": "app", "statusContext": {"containerID": "containerd://c1", "restartCount": 0}}]
+    labels = {names.RECREATE_ACTIVE_LABEL: "true"}
+    world.ask("theirs", metadata={"labels": labels}, podName="gone", containers=theirs)
 
     world.ask("ours", podName="gone")
     await world.reached("Completed", "ours")

@@ -156,6 +156,20 @@ async def test_a_request_costs_five_writes_of_the_agent(world: World) -> None:
     assert world.node.server.writes == {f"patch {STATUS}": 3, "patch pods/status": 1, "create events": 1}
 
 
+async def test_planned_restarts_are_counted_over_requests(world: World) -> None:
+    world.pod("app")
+
+    async with world.agent():
+        for number in range(3):
+            world.ask("app", name=f"again-{number}")
+            await world.killed(f"again-{number}")
+            world.restart("app")
+            await world.completed(f"again-{number}")
+
+    annotations = world.node.server.document("pods", "web", "shop")["metadata"]["annotations"]
+    assert annotations[names.PLANNED_RESTARTS_ANNOTATION] == '{"app":3}'
+
+
 async def test_the_request_s_own_grace_period_is_kept(world: World) -> None:
     world.pod("app")
 

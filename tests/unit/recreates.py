@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from daemon import names
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.recreates import ContainerRecreateRequest
+from daemon.objects.recreates import ContainerRecreateRequest, RecreateContainer
 from tests.fakes.clock import NOON
 
 NODE = "node-7"
@@ -60,6 +62,15 @@ def known(
         **words.pop("status", {}),
     }
     return request(name, containers=containers, status=status, **words)
+
+
+def of_openkruise(name: str = "again", **words: Any) -> ContainerRecreateRequest:
+    """A request as OpenKruise's webhook leaves it."""
+    labels = {names.RECREATE_ACTIVE_LABEL: "true", names.RECREATE_POD_LABEL: UID}
+    made = request(name, metadata={"labels": labels}, **words)
+    context = {"containerID": container_id("app"), "restartCount": 0}
+    containers = msgspec.convert([{"name": "app", "statusContext": context}], tuple[RecreateContainer, ...])
+    return replace(made, spec=replace(made.spec, containers=containers))
 
 
 def container_id(name: str, attempt: int = 0) -> str:

@@ -16,7 +16,7 @@ WHOLE = {
         "uid": "u1",
         "resourceVersion": "7",
         "labels": {"app": "web"},
-        "annotations": {},
+        "annotations": {names.PLANNED_RESTARTS_ANNOTATION: '{"app":1}', "example.com/more": "of it"},
         "managedFields": [{"manager": "kubelet"}],
     },
     "spec": {
@@ -91,6 +91,7 @@ def test_of_any_other_pod_only_identity_room_and_life_are_kept() -> None:
     assert container.resources.requests == {"cpu": "100m"}
     assert (container.image, container.env, container.lifecycle.pre_stop) == ("", (), None)
     assert pod.metadata.labels == {}
+    assert pod.metadata.annotations == {names.PLANNED_RESTARTS_ANNOTATION: '{"app":1}'}
     (status,) = pod.status.container_statuses
     assert (status.name, status.container_id, status.restart_count) == ("app", "containerd://c1", 2)
     assert (status.image, status.image_id, status.resources) == ("", "", None)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,17 +15,15 @@ from daemon.objects.meta import condition_of
 from daemon.objects.recreates import (
     ContainerRecreateRequest,
     Phase,
-    RecreateContainer,
     RecreateState,
     RecreateStatus,
 )
 from daemon.restarts.recreate_planner import plan
 from daemon.restarts.recreate_plans import Action, Attempt, Look, Observed, Stage, Stop, StopKey, Tell
 from tests.fakes.clock import NOON
-from tests.unit.recreates import UID, container_id, exited, known, pod, request, running, waiting
+from tests.unit.recreates import container_id, exited, known, of_openkruise, pod, running, waiting
 
 UNREADY: Mapping[str, Any] = {"unreadyGracePeriodSeconds": 10}
-ACTIVE = {names.RECREATE_ACTIVE_LABEL: "true", names.RECREATE_POD_LABEL: UID}
 
 
 def seen(
@@ -159,6 +156,14 @@ def test_one_that_has_ended_is_started_anew_by_the_kubelet_alone(force: bool) ->
 
     assert stops(actions) == []
     assert states(actions) == [("app", "Recreating")]
+
+
+def test_what_an_agent_before_this_one_stopped_is_said_to_be() -> None:
+    counted = {"annotations": {names.COUNTED_STOPS_ANNOTATION: f'{{"app":"{container_id("app")}"}}'}}
+
+    told = status(plan(seen(begun(), found=pod(running("app", 1), metadata=counted))))
+
+    assert [(each.phase, each.is_killed) for each in told.container_recreate_states] == [("Succeeded", True)]
 
 
 def test_unordered_containers_are_stopped_at_the_same_time() -> None:
@@ -330,16 +335,6 @@ def test_a_request_for_an_earlier_pod_of_that_name_holds_nobody_up() -> None:
     actions = plan(seen(known("old", age=5, status={"podUID": "another"}), known("young", age=1)))
 
     assert [each.request.metadata.name for each in actions if isinstance(each, Stop)] == ["young"]
-
-
-def of_openkruise(name: str = "again", **more: Any) -> ContainerRecreateRequest:
-    """As its webhook leaves a request."""
-    context = {"containerID": container_id("app"), "restartCount": 0}
-    containers = [{"name": "app", "statusContext": context}]
-    made = request(name, metadata={"labels": ACTIVE}, **more)
-    return replace(
-        made, spec=replace(made.spec, containers=msgspec.convert(containers, tuple[RecreateContainer, ...]))
-    )
 
 
 def test_openkruise_s_webhook_tells_the_container_in_the_spec() -> None:

@@ -24,7 +24,7 @@ from daemon.recreaterequests.planner import (
     plan,
 )
 from tests.fakes.clock import NOON
-from tests.unit.recreates import NODE, UID, container_id, known, pod, request, running
+from tests.unit.recreates import NODE, UID, container_id, known, of_openkruise, pod, request, running
 
 UNREADY: Mapping[str, Any] = {"unreadyGracePeriodSeconds": 3}
 HELD: Mapping[str, Any] = {"finalizers": [names.UNREADY_ACQUIRED]}
@@ -185,13 +185,17 @@ def test_a_native_sidecar_is_a_container_like_any_other() -> None:
     assert [each.container_id for each in status.container_recreate_states] == [container_id("proxy")]
 
 
-@pytest.mark.parametrize("asked", [request(), known(phase="Recreating")], ids=["new", "under way"])
-def test_what_openkruise_s_manager_looks_after_is_left_to_it(asked: ContainerRecreateRequest) -> None:
-    marked = request(
-        metadata={"labels": {names.RECREATE_ACTIVE_LABEL: "true"}}, status={"phase": asked.status.phase}
-    )
+@pytest.mark.parametrize("phase", ["", "Recreating"])
+def test_what_openkruise_s_manager_looks_after_is_left_to_it(phase: str) -> None:
+    asked = of_openkruise(status={"phase": phase})
 
-    assert plan(seen(marked, gone=True, silent=True, after=1e6)) == ()
+    assert plan(seen(asked, gone=True, silent=True, after=1e6)) == ()
+
+
+def test_a_label_alone_makes_no_request_openkruise_s() -> None:
+    asked = request(metadata={"labels": {names.RECREATE_ACTIVE_LABEL: "true"}})
+
+    assert told(seen(asked)).status.phase == "Pending"
 
 
 @pytest.mark.parametrize("uid", ["", "another"], ids=["gone", "another of its name"])
