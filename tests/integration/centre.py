@@ -13,6 +13,7 @@ from daemon.kube.kubeconfig import Kubeconfig
 from tests.charts.fixtures import with_kinds
 from tests.charts.rendering import CHART, KUBERNETES, Document, helm
 from tests.testbed.api import Api
+from tests.testbed.programs import kubernetes_minor
 
 NAMESPACE: Final = "inplaced"
 ACCOUNT: Final = "inplaced-controller"
@@ -31,7 +32,8 @@ def release_documents(*served: str) -> list[Document]:
 async def account_of(api: Api) -> Api:
     """The cluster as the controller's account sees it, after kinds, rights and policies are there."""
     await with_kinds(api)
-    documents = release_documents("admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")
+    version = "v1beta1" if kubernetes_minor() == "1.34" else "v1"
+    documents = release_documents(f"admissionregistration.k8s.io/{version}/MutatingAdmissionPolicy")
     for name in (NAMESPACE, f"{NAMESPACE}-node-secrets"):
         await api.create_if_missing("/api/v1/namespaces", {"metadata": {"name": name}})
     wanted = [each for each in documents if each["kind"] in _RIGHTS or each["kind"].startswith(_POLICIES)]

@@ -117,9 +117,10 @@ async def test_nobody_follows_before_a_restarted_pod_is_ready(run: Restarting, p
     name = asked.out.split()[0].partition("/")[2]
     first = await _first_restarted(run, pods)
     (second,) = [pod for pod in pods if pod["metadata"]["uid"] != first["metadata"]["uid"]]
+    await run.until(first["metadata"]["name"], lambda pod: restart_count(pod) == 1, "restarted")
     why = await inplaced(run, "why", f"pod/{first['metadata']['name']}")
     assert run.terms(second) == []
-    assert "container app runs and is not ready" in why.out
+    assert "is not ready\n  container app runs and is not ready\n  containerrecreaterequest/" in why.out
     for pod in pods:
         (run.directory(pod) / "ready").touch()
     await run.api.kubectl("wait", "--for=condition=Ready", f"wr/{name}", "--timeout=60s")
