@@ -9,7 +9,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no-clock")
 
-pytest_plugins = ["tests.testbed.fixtures", "tests.testbed.cluster_fixtures"]
+pytest_plugins = [
+    "tests.testbed.fixtures",
+    "tests.testbed.cluster_fixtures",
+    "tests.testbed.restart_fixtures",
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """Agent and controller beside a real kubelet, for pods that are to be restarted in place."""
 
+import asyncio
 import json
 import sys
 import time
@@ -24,6 +25,8 @@ from tests.testbed.session import TestbedError, current_session
 NAMESPACE: Final = "inplaced"
 PATIENCE: Final = 60.0
 PAUSE: Final = 0.02
+QUIET: Final = 0.7
+"""Seconds after the end of a restart within which a second one would have begun."""
 _RIGHTS: Final = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -141,6 +144,11 @@ class Restarting:
         """Every start of a container of that pod, as it counted them itself."""
         lines = self.lines(pod, f"{container}-starts")
         return [Start(float(at), colour) for at, _, colour in (line.partition(" ") for line in lines)]
+
+    async def colours(self, pod: Mapping[str, Any], container: str = "app") -> list[str]:
+        """With what the container started each time, once nothing more happens."""
+        await asyncio.sleep(QUIET)
+        return [each.colour for each in self.starts(pod, container)]
 
     def terms(self, pod: Mapping[str, Any], container: str = "app") -> list[float]:
         """When the container was asked to end, each time, in seconds since boot."""
