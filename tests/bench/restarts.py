@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runtime", choices=("1.6", "2.3"), default="1.6")
     parser.add_argument("--changes", type=int, default=30, help="of each kind")
-    parser.add_argument("--together", type=int, default=90, help="pods that are changed at once")
+    parser.add_argument("--together", type=int, default=100, help="pods that are changed at once")
     options = parser.parse_args(arguments)
     asyncio.run(_measure(options.runtime, options.changes, options.together))
     return 0
