@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import re
 import reprlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -179,7 +180,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser(kind: type[Any], program: str, settings: Sequence[Setting]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program,
-        description=kind.__doc__,
+        # Where docstrings are left out (-OO), dataclasses make one up of all fields.
+        description=kind.__doc__ if sys.flags.optimize < 2 else None,
         epilog=f"Settings can also come from the environment ({ENV_PREFIX}NAME) or a YAML file (--config).",
         allow_abbrev=False,
     )
