@@ -9,7 +9,7 @@ import msgspec
 from daemon import names
 from daemon.inplace.changes import changed_containers, first_batch, part_for, restarts_of
 from daemon.inplace.diff import InPlace
-from daemon.inplace.evidence import status_of
+from daemon.inplace.evidence import newest_status, status_of
 from daemon.inplace.observing import condition_of
 from daemon.inplace.records import (
     Batch,
@@ -171,7 +171,8 @@ def _restart_counts(
     pod: LocalPod, revision: str, part: InPlace, before: State | None
 ) -> dict[str, str | None]:
     """Both annotations. Containers that do not change now keep what was recorded of their last update."""
-    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    told = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    statuses = [newest_status(pod, each.name) or each for each in told]
     restarting, old = restarts_of(pod, part), restart_counts_of(pod)
     unproven = (before.last_container_statuses or {}).keys() if before is not None else ()
     counts = {

@@ -11,7 +11,7 @@ to come: of two changes in a row, back to what runs, the kubelet may see the las
 
 from datetime import datetime, timedelta
 
-from daemon.inplace.evidence import Missing, agents_hash, status_of
+from daemon.inplace.evidence import Missing, agents_hash, newest_status
 from daemon.inplace.records import State, restart_counts_of
 from daemon.objects.container_hashes import plain_hash
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, Waiting
@@ -27,7 +27,7 @@ PULL_ERRORS = frozenset(
 
 def image_missing(pod: LocalPod, state: State, container: Container, now: datetime) -> Missing | None:
     """What is missing of the image of *container*, which the update *state* has changed."""
-    status, name = status_of(pod, container.name), container.name
+    status, name = newest_status(pod, container.name), container.name
     if status is None:
         return Missing("Restarting", f"the kubelet says nothing of container {name} yet")
     waiting = status.state.waiting

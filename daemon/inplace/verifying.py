@@ -5,7 +5,7 @@ from datetime import datetime
 
 from daemon import names
 from daemon.inplace.changes import fulfils
-from daemon.inplace.evidence import Missing, agents_word, status_of
+from daemon.inplace.evidence import Missing, agents_word, newest_status, status_of
 from daemon.inplace.images import image_missing, is_named
 from daemon.inplace.records import LastStatus, State, restart_counts_of
 from daemon.objects.container_env import from_metadata, restartable
@@ -64,7 +64,7 @@ def _environments(pod: LocalPod, state: State, now: datetime) -> Iterator[Missin
     if not state.update_env_from_metadata:
         return
     for container in restartable(pod):
-        status = status_of(pod, container.name)
+        status = newest_status(pod, container.name)
         if not from_metadata(container) or _has_environment(pod, state, container, status, now):
             continue
         words = f"container {container.name} does not run with the pod's labels and annotations yet"

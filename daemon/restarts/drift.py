@@ -26,6 +26,7 @@ from daemon.restarts.planner import concerns, plan
 from daemon.restarts.plans import Look, Plan, Record, Report, Stop, Unreadable
 from daemon.restarts.records import RecordError, record_of
 from daemon.restarts.stopping import NoRuntimeError, StopError, Stopper
+from daemon.restarts.successors import Successors
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class DriftRestarts:
     def __init__(self, around: PodSurroundings) -> None:
         self._around = around
         self._stopper = Stopper(around)
+        self._successors = Successors(around)
         self._memories: dict[str, PodMemory] = {}
         """By UID of the pod."""
         self._group: asyncio.TaskGroup | None = None
@@ -114,6 +116,7 @@ class DriftRestarts:
         return self._memories.setdefault(pod.metadata.uid, PodMemory())
 
     def _forget(self, pod: LocalPod) -> None:
+        self._successors.forget(pod)
         if self._memories.pop(pod.metadata.uid, None) is not None:
             self._around.metrics.forget_restarts(pod.metadata.namespace, pod.metadata.name)
 
@@ -123,6 +126,7 @@ class DriftRestarts:
         if pod is None or not concerns(pod) or pod.metadata.deletion_timestamp is not None:
             return None
         memory = self._memory(pod)
+        pod, soon = await self._successors.ahead(pod, memory.stopped)
         made = self._plan(pod, memory)
         if made.looks:
             if not await self._look(pod, memory, made.looks):
@@ -133,7 +137,8 @@ class DriftRestarts:
             return None
         for stop in made.stops:
             self._begin(pod, memory, stop)
-        return made.again_in if isfinite(made.again_in) else None
+        again_in = min(made.again_in, soon)
+        return again_in if isfinite(again_in) else None
 
     def _plan(self, pod: LocalPod, memory: PodMemory) -> Plan:
         metadata = pod.metadata

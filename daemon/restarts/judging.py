@@ -92,7 +92,7 @@ class Judge:
         wanted = expected(seen.pod, container, record.env)
         differing = differences(wanted, record)
         if not differing:
-            stage = Stage.KUBELET if record.image and record.image != container.image else Stage.IN_SYNC
+            stage = Stage.KUBELET if self._awaits_image(container, record) else Stage.IN_SYNC
             return Finding(container, status, stage, "its image", record)
         problem = self._problem(container, wanted)
         if problem:
@@ -100,6 +100,16 @@ class Judge:
         stage, again_in = self._stage(container, status, record)
         detail = stop.failure if stop is not None and stage is Stage.FAILED else listed(differing)
         return Finding(container, status, stage, detail, record, again_in)
+
+    def _awaits_image(self, container: Container, record: Record) -> bool:
+        """Whether the kubelet will give the container another image: by name, else by the kubelet's hash.
+
+        Kubelets before 1.31 hash more than the image, so that a hash says something only during an update.
+        """
+        if record.image:
+            return record.image != container.image
+        hashes = {0, plain_hash(container.name, container.image)}
+        return self.asker == "update" and record.image_hash not in hashes
 
     def _stage(self, container: Container, status: ContainerStatus, record: Record) -> tuple[Stage, float]:
         """How far a container is that should be restarted."""

@@ -60,6 +60,11 @@ class PodMemory:
         """Remember since when containers are not in sync."""
         self.since = {each: self.since.get(each, now) for each in drifting}
 
+    @property
+    def stopped(self) -> frozenset[str]:
+        """IDs of the containers that were stopped, and not replaced as far as is known."""
+        return frozenset(each for each, stop in self.stops.items() if stop.done)
+
     def begin_stop(self, container_id: str, name: str, fingerprint: str) -> None:
         """A stop is under way."""
         self.stops[container_id] = Stopping()

@@ -19,6 +19,7 @@ class Record:
     """One container, as the runtime made it. Values may be confidential: they are not shown."""
 
     is_running: bool
+    """Or about to: it was made, and did not end."""
     image_hash: int
     """The kubelet's, of name and image; 0 when the container is not the kubelet's."""
     image: str

@@ -69,7 +69,7 @@ def record_of(status: ContainerStatus, container: Container) -> Record:
     every = _variables(config, process)
     relevant = relevant_names(container)
     return Record(
-        is_running=status.state is ContainerState.RUNNING,
+        is_running=status.state in {ContainerState.CREATED, ContainerState.RUNNING},
         image_hash=_hash(status.annotations.get(_HASH_ANNOTATION, "")),
         image=config.image.user_specified_image if config.image else "",
         env={name: every[name] for name in relevant if name in every},

@@ -8,6 +8,7 @@ from daemon.inplace.diff import MustRecreate
 from daemon.inplace.observing import Observed, Write
 from daemon.inplace.planner import plan
 from daemon.inplace.targets import Done, Extras, Failed, Target, Waiting
+from daemon.objects.container_hashes import plain_hash
 from tests.unit.inplace_world import SimulatedPod, advance, target_of
 from tests.unit.revisions import container, revision
 
@@ -169,6 +170,24 @@ def test_another_name_for_the_image_is_believed_on_the_agents_word() -> None:
 
     assert isinstance(alone, Waiting)
     assert alone.look_again_in == 10
+    assert advance(world, target) == Done()
+
+
+def test_a_successor_that_the_agent_has_seen_ends_the_update_before_the_kubelet_tells_of_it() -> None:
+    world, target = SimulatedPod(OLD), target_of(OLD, NEW)
+    world.agent()
+    advance(world, target)
+    meta = {
+        "name": "app",
+        "containerID": "containerd://app-1",
+        "restartCount": 1,
+        "hashes": {"plainHash": plain_hash("app", "repo/app:v2")},
+    }
+    running = {"app": {"id": "containerd://app-1", "image": plain_hash("app", "repo/app:v2")}}
+    annotations = world.document["metadata"]["annotations"]
+    annotations[names.KRUISE_META_ANNOTATION] = json.dumps({"containers": [meta]})
+    annotations[names.RUNNING_ANNOTATION] = json.dumps(running)
+
     assert advance(world, target) == Done()
 
 
