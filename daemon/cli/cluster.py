@@ -165,13 +165,26 @@ class Cluster:
 
         Raises TimedOutError after *limit* seconds.
         """
-        informer = Informer(self._client, resource, self._metrics, selection=selection)
+        informer = self.informer(resource, selection)
+        for _ in self.watch_all((informer,), limit):
+            yield informer
+
+    def informer(self, resource: Resource[Kind], selection: Selection) -> Informer[Kind]:
+        """A view of the selection for ``watch_all``."""
+        return Informer(self._client, resource, self._metrics, selection=selection)
+
+    def watch_all(self, informers: Sequence[Informer[Any]], limit: float) -> Iterator[None]:
+        """Return after each change of one of *informers*, which show the present state first.
+
+        At least once a second. Raises TimedOutError after *limit* seconds.
+        """
         changed = asyncio.Event()
-        informer.subscribe(lambda _key: changed.set())
-        self.run(self._synced(informer))
+        for informer in informers:
+            informer.subscribe(lambda _key: changed.set())
+            self.run(self._synced(informer))
         ends = self._runner.get_loop().time() + limit
         while True:
-            yield informer
+            yield
             left = ends - self._runner.get_loop().time()
             if left <= 0:
                 raise TimedOutError("waited too long")

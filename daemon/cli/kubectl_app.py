@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from daemon.cli import arguments, kubectl_pods, options
+from daemon.cli import arguments, kubectl_pods, kubectl_rollout, options
 from daemon.cli.cluster import Contact
 from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import CliError, UsageError
@@ -51,6 +51,7 @@ def _main() -> None:
 
 
 kubectl_pods.add_to(app)
+kubectl_rollout.add_to(app)
 
 
 @app.command(

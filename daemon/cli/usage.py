@@ -53,6 +53,15 @@ RESTART_MEANINGS: Final = {
     Exit.INTERRUPTED: "interrupted with Ctrl-C; the restart goes on in the cluster",
 }
 
+ROLLOUT_MEANINGS: Final = {
+    Exit.DONE: "the rollout is where it is to be; with --no-wait always",
+    Exit.FAILED: "the rollout is stuck, or there is no such CloneSet",
+    Exit.USAGE: "a wrong argument, no right to do it, or the extra 'cli' is not installed",
+    Exit.UNREACHABLE: "the API server cannot be reached, or does not answer as it should",
+    Exit.TIMED_OUT: "--timeout passed; the rollout goes on in the cluster",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C; the rollout goes on in the cluster",
+}
+
 PULL_EXAMPLES: Final = f"""\
   {PROGRAM} pull nginx:1.27 registry.example.com/team/app:v2
   {PROGRAM} pull --creds-file ~/.docker/config.json --wait-timeout 10m registry.example.com/team/app:v2

@@ -1,0 +1,82 @@
+"""Commands of ``kubectl inplaced rollout``: options and help here, the work in ``rollout``."""
+
+import math
+import os
+from typing import Annotated, Final
+
+import typer
+
+from daemon.cli import arguments, options
+from daemon.cli.cluster import Contact
+from daemon.cli.contexts import namespace_of
+from daemon.cli.errors import UsageError
+from daemon.cli.kubectl_options import (
+    NAME,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Work,
+    in_cluster,
+    seconds_of,
+)
+from daemon.cli.usage import ROLLOUT_MEANINGS, epilog
+
+_KINDS: Final = frozenset({"cloneset", "clonesets", "clone", "cloneset.apps.kruise.io"})
+_EXAMPLES: Final = (
+    f"  {NAME} rollout status web\n"
+    f"  {NAME} rollout status cloneset/web --timeout 10m\n"
+    f"  {NAME} rollout status web --no-wait --output json | jq '.pods[] | select(.step != \"Done\")'"
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|cloneset/NAME", help="Of a CloneSet.")]
+Wait = Annotated[bool, typer.Option(help="Follow it until it is over.")]
+Timeout = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Follow no longer than this; the rollout goes on.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    rollout = typer.Typer(
+        help="Follow the rollout of a CloneSet.", rich_markup_mode=None, no_args_is_help=True
+    )
+    rollout.command(
+        "status",
+        help="Show each pod's step, progress and reason until the rollout is over.",
+        epilog=epilog(_EXAMPLES, ROLLOUT_MEANINGS),
+    )(_status)
+    rollout.callback()(_group)
+    app.add_typer(rollout, name="rollout")
+
+
+def _group() -> None:
+    """Follow the rollout of a CloneSet."""
+
+
+def _status(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
+    name: Name,
+    wait: Wait = True,
+    timeout: Timeout = None,
+    output: options.Output = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = "",
+) -> Work:
+    from daemon.cli.rollout import Asked, status
+
+    asked = Asked(
+        name=_name_of(name),
+        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        wait=wait,
+        timeout=seconds_of("--timeout", timeout) or math.inf,
+        form=arguments.form_of(output),
+    )
+    return in_cluster(Contact(kubeconfig, context), lambda cluster: status(cluster, asked))
+
+
+def _name_of(text: str) -> str:
+    """The name, whose kind may stand in front of it. Raises UsageError."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind.lower() not in _KINDS:
+        raise UsageError(f"{text!r}: rollouts of {kind!r} are not followed; allowed: a CloneSet")
+    return name

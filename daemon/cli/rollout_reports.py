@@ -1,0 +1,129 @@
+"""Shows how a rollout comes along: plain lines for a pipe or a log, a table of the pods on a terminal."""
+
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from daemon.cli.output import Colour, is_terminal
+from daemon.cli.rollouts import PodStep, Rollout, Step, headline
+
+_AWAY: Final = "the API server is away; waiting for it"
+_COLOURS: Final[dict[Step, Colour]] = {
+    "Changing": "yellow",
+    "Held": "yellow",
+    "Preparing": "yellow",
+    "Starting": "yellow",
+    "Done": "green",
+    "Waiting": "dim",
+    "Stays": "dim",
+}
+_COLUMNS: Final = ("POD", "NODE", "REVISION", "STEP", "RESTARTS", "REASON")
+
+
+class Reporter(Protocol):
+    """Entered for as long as anything is shown."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, rollout: Rollout, *, away: bool = False) -> None:
+        """Show where it is; *away* says that the API server cannot be followed for now."""
+        ...
+
+
+def reporter(stream: TextIO) -> Reporter:
+    """The one that fits *stream*."""
+    return TableReporter(stream) if is_terminal(stream) else LineReporter(stream)
+
+
+class LineReporter:
+    """Writes a line for each new state of the set, and for each new step of a pod."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._steps: dict[str, tuple[Step, str]] | None = None
+        self._last = ""
+        self._away = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to undo: lines stay."""
+
+    def show(self, rollout: Rollout, *, away: bool = False) -> None:
+        """Write what is new."""
+        lines = [_AWAY] if away and not self._away else []
+        self._away = away
+        lines += self._pods(rollout)
+        said = headline(rollout)
+        if said != self._last and not rollout.done:
+            lines.append(said)
+            self._last = said
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+
+    def _pods(self, rollout: Rollout) -> list[str]:
+        """Pods whose step has changed; at first only those that are on their way."""
+        now = {pod.name: (pod.step, pod.reason) for pod in rollout.pods}
+        before, self._steps = self._steps, now
+        if before is None:
+            return [_line(pod) for pod in rollout.pods if pod.step not in {"Waiting", "Stays", "Done"}]
+        return [_line(pod) for pod in rollout.pods if before.get(pod.name) != (pod.step, pod.reason)]
+
+
+def _line(pod: PodStep) -> str:
+    return f"  pod/{pod.name}: {pod.step}" + (f", {pod.reason}" if pod.reason else "")
+
+
+class TableReporter:
+    """Draws on one terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=self._console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, rollout: Rollout, *, away: bool = False) -> None:
+        """Draw the table anew, as many pods as fit."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        room = max(self._console.height - 4, 1)
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        for number in range(len(_COLUMNS)):
+            grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if number == 5 else None)
+        grid.add_row(*(Text(each, style="bold") for each in _COLUMNS))
+        for pod in rollout.pods[:room]:
+            cells = (pod.name, pod.node, pod.revision, pod.step, str(pod.restarts), pod.reason)
+            grid.add_row(*(Text(each, style=_COLOURS.get(pod.step, "")) for each in cells))
+        more = len(rollout.pods) - room
+        rest = [Text(f"and {more} more pods", style="dim")] if more > 0 else []
+        words = Text(_AWAY if away else headline(rollout), overflow="ellipsis", no_wrap=True)
+        bar = Table.grid()  # a bar alone ends no line
+        bar.add_row(ProgressBar(total=max(rollout.expected, 1), completed=rollout.updated, width=40))
+        self._live.update(Group(words, bar, grid, *rest))
