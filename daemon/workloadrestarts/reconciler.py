@@ -113,8 +113,7 @@ class WorkloadRestarts:
         """Do what is to be done for one restart; return the seconds after which to look again."""
         restart = self._around.restarts.get(key)
         if restart is None or is_ended(restart):
-            self._seen.pop(key, None)
-            self.pods.forget(key)
+            self._forget(key)
             return await self._after(restart) if restart is not None else None
         try:
             seen = await self._find(restart)
@@ -138,6 +137,12 @@ class WorkloadRestarts:
             )
         )
         return await self._carry_out(restart, seen, made)
+
+    def _forget(self, key: Key) -> None:
+        self._seen.pop(key, None)
+        self.pods.forget(key)
+        if not self._seen:
+            self._around.targets.forget()
 
     async def _find(self, restart: WorkloadRestart) -> _Seen:
         key, now = restart.metadata.key, self._around.clock.monotonic()

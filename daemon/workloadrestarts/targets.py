@@ -44,6 +44,10 @@ class Targets:
         self._deployments: dict[str, str] = {}
         """By UID of a ReplicaSet, that of the Deployment which controls it: it never changes."""
 
+    def forget(self) -> None:
+        """Nothing is restarted now: what was learnt of workloads can be learnt again."""
+        self._deployments.clear()
+
     async def find(self, restart: WorkloadRestart) -> Found:
         """Where the pods of *restart* are. Raises NoTargetError, or ApiError's other kinds."""
         namespace, reference = restart.metadata.namespace, restart.spec.workload_ref
