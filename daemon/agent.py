@@ -112,8 +112,8 @@ class Agent:
             key = await asyncio.to_thread(load_key, self._config.state)
             await opened.enter_async_context(self._client)
             session = await opened.enter_async_context(
-                # No cookies: requests share nothing. Proxies as for containerd: from the environment.
-                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+                # No cookies: requests share nothing.
+                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
             )
             await opened.enter_async_context(self._server())
             self._watchdog.ready(f"working for {self._config.node_name}")

@@ -104,8 +104,8 @@ class Standalone:
         async with AsyncExitStack() as opened:
             await opened.enter_async_context(self._store)
             session = await opened.enter_async_context(
-                # No cookies: requests share nothing. Proxies as for containerd: from the environment.
-                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+                # No cookies: requests share nothing.
+                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
             )
             await ensure_node(self._node_images, self._config.node_name, self._config.node_labels)
             node = self._node = self._equip(session)

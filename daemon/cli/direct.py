@@ -86,7 +86,7 @@ class _Direct:
 
     async def run(self) -> tuple[list[Followed], Exit]:
         """Pull all images. Raises CliError."""
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as session:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             return await self._work(self._equip(session))
 
     def _equip(self, session: aiohttp.ClientSession) -> NodeHalf:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 from yarl import URL
 
+from daemon.nodeimages.proxies import proxy_for
 from daemon.nodeimages.registry_errors import GarbageError, RegistryError, UnreachableError
 from daemon.trust import system_trust
 
@@ -70,12 +71,16 @@ async def _send(session: aiohttp.ClientSession, request: Request) -> Reply | str
     tls = request.tls
     if tls is None and request.url.scheme == "https":
         tls = await asyncio.to_thread(system_trust)
+    # Not by the session's trust_env: that looks for passwords in ~/.netrc, which containerd does not, and
+    # hands both questions to threads.
+    proxy = proxy_for(request.url, os.environ)
     async with session.request(
         "GET" if request.form is None else "POST",
         request.url,
         headers=[*request.headers.items(), ("Accept-Encoding", "identity"), *request.private],
         data=request.form,
         ssl=True if tls is None else tls,
+        proxy=proxy,
         allow_redirects=False,
         auto_decompress=False,
         max_line_size=16384,

@@ -44,7 +44,7 @@ _Places = list[tuple[Endpoint, ssl.SSLContext | None]]
 class RegistryClient:
     """Asks registries in the way of the node's containerd.
 
-    The session is the caller's: without cookies, and with ``trust_env`` where containerd has a proxy.
+    The session is the caller's: without cookies, and without ``trust_env``, which would read ~/.netrc.
     """
 
     def __init__(self, session: aiohttp.ClientSession, hosts: HostsConfig) -> None:
@@ -52,6 +52,7 @@ class RegistryClient:
         self._hosts = hosts
         self._read: dict[str, tuple[float, _Places]] = {}
         """Where registries are reached, and until when (monotonic seconds) that counts as known."""
+        self._reading = asyncio.Lock()
 
     async def measure(
         self,
@@ -89,12 +90,13 @@ class RegistryClient:
 
     async def _places(self, ref: ImageReference) -> _Places:
         """The hosts that may answer."""
-        until, places = self._read.get(ref.registry, (0.0, []))
-        if monotonic() >= until:
-            places = await asyncio.to_thread(self._read_places, ref.registry)
-            now = monotonic()
-            self._read = {name: known for name, known in self._read.items() if known[0] > now}
-            self._read[ref.registry] = now + _FRESH, places
+        async with self._reading:  # Others that want to know the same get it from the first.
+            until, places = self._read.get(ref.registry, (0.0, []))
+            if monotonic() >= until:
+                places = await asyncio.to_thread(self._read_places, ref.registry)
+                now = monotonic()
+                self._read = {name: known for name, known in self._read.items() if known[0] > now}
+                self._read[ref.registry] = now + _FRESH, places
         return [(one, tls) for one, tls in places if ref.digest or "resolve" in one.capabilities]
 
     def _read_places(self, registry: str) -> _Places:

@@ -691,3 +691,27 @@ async def test_images_of_one_registry_share_its_connection(
 
     assert len(secure.asked) == 3
     assert len({asked.connection for asked in secure.asked}) == 1
+
+
+async def test_a_proxy_of_the_environment_is_used_with_its_credentials(
+    client: RegistryClient, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, "r.test", 'server = "http://r.test"')
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@{registry.host}")
+
+    found = await measure(client, parse("r.test/team/app:v1"))
+
+    assert found.layers == BLOBS[1]
+    assert registry.asked[0].headers["Host"] == "r.test"
+    assert registry.asked[0].headers["Proxy-Authorization"] == basic("user", SECRET)
+
+
+async def test_passwords_of_the_users_own_tools_are_not_shown_to_registries(
+    client: RegistryClient, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login user password {SECRET}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+    await measure(client, app_on(registry))
+
+    assert [asked.authorization for asked in registry.asked] == [""]
