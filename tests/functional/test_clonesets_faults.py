@@ -1,0 +1,167 @@
+"""CloneSets while things fail: the controller dies at every write, the API server refuses or loses some."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from daemon.kube.access import Fixed
+from daemon.kube.client import ApiClient
+from daemon.metrics import Metrics
+from tests.fakes.apifaults import Fault
+from tests.fakes.apiserver import WRITES, FakeApiServer
+from tests.fakes.kubelet import SimulatedKubelet
+from tests.functional.cloneset_world import CloneSetWorld, controlling, spec
+
+IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
+CLAIMS = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
+
+
+class Cluster:
+    """An API server with a kubelet, and one controller after the other."""
+
+    def __init__(self, server: FakeApiServer, kubelet: SimulatedKubelet) -> None:
+        self.server = server
+        self._kubelet = kubelet
+        self.metrics = Metrics()
+
+    @asynccontextmanager
+    async def led(self) -> AsyncIterator[CloneSetWorld]:
+        """A controller until the end of the block, which it does not see coming."""
+        async with controlling(self.server, self.metrics) as known:
+            yield CloneSetWorld(self.server, self._kubelet, self.metrics, *known)
+
+    async def killed_in_write(self, number: int, world_change: Callable[[CloneSetWorld], None]) -> None:
+        """Have somebody change something, and the controller die while its write *number* is on its way."""
+        before = self.writes()
+        async with self.led() as world:
+            world_change(world)
+            await world.until(lambda: self.writes() - before >= number or world.is_settled())
+
+    def writes(self) -> int:
+        """The controllers' writes that arrived, whatever became of them."""
+        return sum(
+            each.verb in WRITES and each.headers.get("User-Agent") == "inplaced" and each.resource != "events"
+            for each in self.server.requests
+        )
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with (
+        FakeApiServer() as server,
+        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
+        SimulatedKubelet(client).playing() as kubelet,
+    ):
+        yield Cluster(server, kubelet)
+
+
+def restarts(world: CloneSetWorld) -> list[int]:
+    return [pod["status"]["containerStatuses"][0]["restartCount"] for pod in world.pods()]
+
+
+def shut(world: CloneSetWorld) -> list[str]:
+    """Pods that are out of traffic."""
+    return [
+        pod["metadata"]["name"]
+        for pod in world.pods()
+        if any(each["type"] == "Ready" and each["status"] != "True" for each in pod["status"]["conditions"])
+    ]
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+async def test_killed_at_every_write_of_an_update_in_place_each_container_restarts_once(
+    cluster: Cluster, number: int
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, updateStrategy=IN_PLACE))
+        await world.settled()
+        pods = world.uids()
+
+    await cluster.killed_in_write(number, lambda world: world.set_image("app:2"))
+    async with cluster.led() as world:
+        await world.settled()
+
+        assert (world.uids(), world.images(), restarts(world), shut(world)) == (
+            pods,
+            ["app:2"] * 2,
+            [1, 1],
+            [],
+        )
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+async def test_killed_at_every_write_of_a_replacement_there_are_neither_pods_nor_claims_too_many(
+    cluster: Cluster, number: int
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, volumeClaimTemplates=CLAIMS, updateStrategy={"maxUnavailable": 1}))
+        await world.settled()
+
+    await cluster.killed_in_write(number, lambda world: world.set_image("app:2"))
+    async with cluster.led() as world:
+        await world.settled()
+        world.change(scaleStrategy={"disablePVCReuse": True})
+        await world.until(lambda: len(cluster.server.storage.of("persistentvolumeclaims")) == 2)
+
+        assert (world.images(), len(world.pods()), shut(world)) == (["app:2"] * 2, 2, [])
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+async def test_killed_at_every_write_of_its_making_a_set_has_its_pods_and_no_more(
+    cluster: Cluster, number: int
+) -> None:
+    def make(world: CloneSetWorld) -> None:
+        world.apply(spec(3, volumeClaimTemplates=CLAIMS))
+
+    await cluster.killed_in_write(number, make)
+    async with cluster.led() as world:
+        await world.settled()
+
+        assert (len(world.pods()), len(cluster.server.storage.of("persistentvolumeclaims"))) == (3, 3)
+        assert len(cluster.server.storage.of("controllerrevisions")) == 1
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "the answer is lost": {"reset": True},
+    "the server has failed": {"status": 500},
+    "somebody else was first": {"status": 409},
+    "there are too many requests": {"status": 429, "retry_after": 0.05},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize("resource", ["pods", "pods/status", "clonesets/status", "controllerrevisions"])
+async def test_a_write_that_goes_wrong_is_made_good(
+    cluster: Cluster, resource: str, fault: dict[str, Any]
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, updateStrategy=IN_PLACE))
+        await world.settled()
+        pods = world.uids()
+        for verb in sorted(WRITES):
+            cluster.server.fail(Fault(verb=verb, resource=resource, times=2, **fault))
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert (world.uids(), restarts(world), shut(world)) == (pods, [1, 1], [])
+
+
+async def test_a_quota_is_told_and_pods_come_when_it_allows_them(cluster: Cluster) -> None:
+    full = Fault(verb="create", resource="pods", status=403, times=10_000)
+    async with cluster.led() as world:
+        world.apply(spec(2))
+        await world.settled()
+        cluster.server.fail(full)
+
+        world.change(replicas=3)
+        await world.until(lambda: world.condition("FailedScale").get("status") == "True")
+        told = world.condition("FailedScale")
+        full.times = 0
+        await world.settled()
+
+        assert told["reason"] == "FailedCreate"
+        assert world.condition("FailedScale")["status"] == "False"
+        assert len(world.pods()) == 3
