@@ -21,7 +21,7 @@ V1BETA1 = "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy"
 SERVED = V1BETA1 if kubernetes_minor() == "1.34" else V1
 POLICIES = f"/apis/{SERVED.rpartition('/')[0]}/mutatingadmissionpolicies"
 PODS = "/api/v1/namespaces/default/pods"
-MOUNT = "/run/inplaced/launched"
+MOUNT = "/dev/inplaced-launched"
 _numbers = itertools.count(1)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import FakeApiServer
 from tests.functional.restarts_world import NAMESPACE, RestartsWorld, owner, restarts_world
 
@@ -196,3 +197,44 @@ async def test_an_ended_restart_goes_after_its_time(world: RestartsWorld) -> Non
     world.restart(ttlSecondsAfterFinished=0)
 
     await world.until(lambda: not world.server.storage.of("workloadrestarts"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(verb="create", resource="containerrecreaterequests", reset=True, times=2),
+        Fault(verb="create", resource="containerrecreaterequests", status=500, times=2),
+        Fault(verb="create", resource="containerrecreaterequests", status=403, times=2),
+        Fault(verb="patch", resource="workloadrestarts/status", reset=True, times=3),
+        Fault(verb="patch", resource="workloadrestarts/status", status=409, times=3),
+        Fault(verb="patch", resource="workloadrestarts/status", status=500, times=3),
+        Fault(verb="watch", resource="pods", status=500, times=2),
+    ],
+    ids=lambda fault: f"{fault.verb} {fault.resource} {'lost' if fault.reset else fault.status}",
+)
+async def test_an_api_server_that_fails_now_and_then_makes_no_pod_restart_twice(
+    world: RestartsWorld, fault: Fault
+) -> None:
+    names = web(world, 3)
+    world.server.fail(fault)
+
+    world.restart()
+    status = await world.ended()
+
+    assert sorted(world.served) == names
+    assert status["restarted"] == 3
+    assert len(world.requests()) == 3
+
+
+async def test_cut_watches_lose_nothing(world: RestartsWorld) -> None:
+    names = web(world, 3)
+    world.held = set(names)
+    world.restart()
+    await world.until(lambda: len(world.requests()) == 1)
+
+    world.server.cut_watches()
+    world.held = set()
+    world.serve()
+    await world.ended()
+
+    assert sorted(world.served) == names

@@ -18,6 +18,15 @@ SLOW: Mapping[str, Any] = {
     "command": ["sh", "-c", f"sleep 2; touch /tmp/ready; {UNTIL_TOLD}"],
     "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1},
 }
+CONFINED: Mapping[str, Any] = {
+    "securityContext": {
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+}
 QUICK: Mapping[str, Any] = {"command": ["sh", "-c", UNTIL_TOLD]}
 
 
@@ -90,7 +99,7 @@ async def test_containers_of_a_deployment_start_by_priority(
     cluster: Cluster, account: Api, image: str, prefix: str
 ) -> None:
     containers = [
-        container("tail", image, -1, **QUICK),
+        container("tail", image, -1, **QUICK, **CONFINED),
         container("app", image, **SLOW),  # no priority: 0
         container("proxy", image, 10, **SLOW),
     ]
