@@ -19,6 +19,7 @@ from daemon.kube.access import Access, AccessError
 from daemon.kube.client import ApiClient
 from daemon.kube.errors import ApiError, ForbiddenError, MissingError, RefusedError
 from daemon.kube.informer import Informer
+from daemon.kube.patches import Patch
 from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, LEASES, NODE_IMAGES, Resource
 from daemon.kube.selections import EVERYTHING, Selection
 from daemon.metrics import Metrics
@@ -159,6 +160,10 @@ class Cluster:
     def make(self, resource: Resource[Kind], obj: Kind) -> Kind:
         """Store a new object."""
         return self.run(self._client.create(resource, obj))
+
+    def change(self, resource: Resource[Kind], key: Key, patch: Patch) -> Kind:
+        """Change one object. Raises NotFoundError or UsageError."""
+        return self.run(self._client.patch(resource, key, patch))
 
     def watch(self, resource: Resource[Kind], selection: Selection, limit: float) -> Iterator[Informer[Kind]]:
         """Yield the same view after each change, the present state first; at least once a second.

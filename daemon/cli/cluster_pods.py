@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from typing import Final
 
+from daemon import names
 from daemon.cli.cluster import Cluster
+from daemon.cli.errors import CliError
+from daemon.cli.output import clean
+from daemon.cli.resize_words import room_lines, waits_since
 from daemon.cli.why_pods import PodScene, why_pod, why_request, why_restart
-from daemon.kube.resources import RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
+from daemon.kube.resources import LOCAL_NODES, RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
 from daemon.kube.selections import Selection, only
+from daemon.localpods.conditions import condition_of
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.resizes import Outcome
 
 _PODS: Final = frozenset({"pod", "po"})
 _REQUESTS: Final = frozenset({"containerrecreaterequest", "crr"})
@@ -23,6 +30,7 @@ def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: st
     scene = PodScene(cluster.now(), requests, restarts, cluster.renewed(release))
     for pod in pods:
         yield from why_pod(pod, scene)
+        yield from (f"    {clean(line)}" for line in _room(cluster, pod))
     if kind in _REQUESTS or not kind:
         for request in requests:
             if request.metadata.name == name:
@@ -31,3 +39,22 @@ def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: st
         for restart in restarts:
             if restart.metadata.name == name:
                 yield from why_restart(restart, scene)
+
+
+def _room(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
+    """Of a pod that waits for room: since when, and who holds it."""
+    told = condition_of(pod, names.RESOURCES_IN_SYNC)
+    if told is None or told.status == "True":
+        return
+    yield waits_since(pod)
+    if told.reason not in {Outcome.DEFERRED, Outcome.INFEASIBLE}:
+        return
+    node = pod.spec.node_name
+    try:
+        nodes = cluster.objects(LOCAL_NODES, only(node))
+        pods = cluster.objects(WHOLE_PODS, Selection(fields={"spec.nodeName": node}))
+    except CliError as error:
+        yield f"who holds the room cannot be told: {error}"
+        return
+    for each in nodes:
+        yield from room_lines(pod, each, pods)

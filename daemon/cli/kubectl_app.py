@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from daemon.cli import arguments, kubectl_pods, kubectl_rollout, options
+from daemon.cli import arguments, kubectl_pods, kubectl_resize, kubectl_rollout, options
 from daemon.cli.cluster import Contact
 from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import CliError, UsageError
@@ -47,11 +47,12 @@ app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=Fal
 
 @app.callback()
 def _main() -> None:
-    """Have images on a cluster's nodes before they are needed, and restart containers in place."""
+    """Have images on nodes before they are needed; restart and resize containers in place."""
 
 
 kubectl_pods.add_to(app)
 kubectl_rollout.add_to(app)
+kubectl_resize.add_to(app)
 
 
 @app.command(

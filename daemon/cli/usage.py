@@ -62,6 +62,15 @@ ROLLOUT_MEANINGS: Final = {
     Exit.INTERRUPTED: "interrupted with Ctrl-C; the rollout goes on in the cluster",
 }
 
+RESIZE_MEANINGS: Final = {
+    Exit.DONE: "all that was asked is done",
+    Exit.FAILED: "some pod cannot have it, or what was named does not exist",
+    Exit.USAGE: "a wrong argument, no right to do it, or the extra 'cli' is not installed",
+    Exit.UNREACHABLE: "the API server cannot be reached, or does not answer as it should",
+    Exit.TIMED_OUT: "--timeout passed; the resize goes on in the cluster",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C; the resize goes on in the cluster",
+}
+
 PULL_EXAMPLES: Final = f"""\
   {PROGRAM} pull nginx:1.27 registry.example.com/team/app:v2
   {PROGRAM} pull --creds-file ~/.docker/config.json --wait-timeout 10m registry.example.com/team/app:v2

@@ -26,6 +26,8 @@ class FakeCluster:
         self.kubeconfig = kubeconfig
         self.server = FakeApiServer()
         self.play: Play = lambda _server, _job: None
+        self.react: Play = lambda _server, _pod: None
+        """Called with each pod that was changed."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster")
 
@@ -74,6 +76,8 @@ class FakeCluster:
     def _on_change(self, change: Change) -> None:
         if change.plural in PLAYED and change.before is None:
             self._loop.call_soon(self.play, self.server, change.document)
+        if change.plural == "pods":
+            self._loop.call_soon(self.react, self.server, change.document)
 
 
 @contextmanager
