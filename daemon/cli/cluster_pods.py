@@ -8,8 +8,9 @@ from daemon.cli.cluster import Cluster
 from daemon.cli.errors import CliError
 from daemon.cli.output import clean
 from daemon.cli.resize_words import room_lines, waits_since
+from daemon.cli.rollouts import why_update
 from daemon.cli.why_pods import PodScene, why_pod, why_request, why_restart
-from daemon.kube.resources import LOCAL_NODES, RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
+from daemon.kube.resources import CLONE_SETS, LOCAL_NODES, RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
 from daemon.kube.selections import Selection, only
 from daemon.localpods.conditions import condition_of
 from daemon.objects.local_pods import LocalPod
@@ -31,6 +32,7 @@ def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: st
     for pod in pods:
         yield from why_pod(pod, scene)
         yield from (f"    {clean(line)}" for line in _room(cluster, pod))
+        yield from (f"  {line}" for line in _rollout(cluster, pod))
     if kind in _REQUESTS or not kind:
         for request in requests:
             if request.metadata.name == name:
@@ -58,3 +60,13 @@ def _room(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
         return
     for each in nodes:
         yield from room_lines(pod, each, pods)
+
+
+def _rollout(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
+    """Where the pod is in its CloneSet's rollout, if it has one. Raises CliError."""
+    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    if owner is None or owner.kind != CLONE_SETS.kind:
+        return
+    for obj in cluster.objects(CLONE_SETS, only(owner.name, pod.metadata.namespace)):
+        if obj.metadata.uid == owner.uid:
+            yield from why_update(obj, pod, cluster.now())

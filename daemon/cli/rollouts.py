@@ -1,6 +1,6 @@
 """A CloneSet's rollout as a person sees it: how far the set is, and each pod's step with its reason. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final, Literal
 
@@ -85,6 +85,15 @@ def rollout_of(obj: CloneSet, pods: Iterable[LocalPod], now: datetime) -> Rollou
         failed=newest and stalled is not None and stalled.status == "True",
         pods=tuple(sorted(steps, key=lambda each: (_ORDER.index(each.step), each.name))),
     )
+
+
+def why_update(obj: CloneSet, pod: LocalPod, now: datetime) -> Iterator[str]:
+    """Where the pod is in the rollout of *obj*, unless it has come through it."""
+    rollout = rollout_of(obj, [pod], now)
+    (step,) = rollout.pods
+    if step.step != "Done":
+        yield f"its rollout: {step.step}" + (f", {step.reason}" if step.reason else "")
+        yield headline(rollout)
 
 
 def headline(rollout: Rollout) -> str:

@@ -173,6 +173,20 @@ def test_a_set_that_is_not_there_is_said_so(fake: FakeCluster, capsys: pytest.Ca
     assert "there is no cloneset 'web' in namespace shop" in capsys.readouterr().err
 
 
+def test_why_tells_where_a_pod_is_in_the_rollout(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(fake)
+    store_pod(fake, "web-a", "web-old")
+
+    code = main(["why", "pod/web-a", "--kubeconfig", str(fake.kubeconfig)])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "  its rollout: Waiting\n" in out
+    assert "  cloneset/web: 1 of 2 updated, 1 of 2 available; goes on\n" in out
+
+
 def test_other_kinds_are_refused(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     code = run(fake, "deploy/web")
 
