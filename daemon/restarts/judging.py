@@ -8,6 +8,7 @@ from math import inf
 from typing import Final, Literal
 
 from daemon import names
+from daemon.localpods.conditions import condition_of
 from daemon.objects.container_env import Expected, expected, metadata_values
 from daemon.objects.container_hashes import fingerprint, plain_hash
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod
@@ -92,8 +93,7 @@ class Judge:
         wanted = expected(seen.pod, container, record.env)
         differing = differences(wanted, record)
         if not differing:
-            stage = Stage.KUBELET if self._awaits_image(container, record) else Stage.IN_SYNC
-            return Finding(container, status, stage, "its image", record)
+            return self._same(container, status, record)
         problem = self._problem(container, wanted)
         if problem:
             return Finding(container, status, Stage.FAILED, problem, record)
@@ -110,6 +110,24 @@ class Judge:
             return record.image != container.image
         hashes = {0, plain_hash(container.name, container.image)}
         return self.asker == "update" and record.image_hash not in hashes
+
+    def _same(self, container: Container, status: ContainerStatus, record: Record) -> Finding:
+        """Of one without drift: the image may differ, or a restart may have been announced already."""
+        if self._awaits_image(container, record):
+            return Finding(container, status, Stage.KUBELET, "its image", record)
+        if self._is_announced(container.name, status.container_id):
+            return Finding(container, status, Stage.DUE, "and back again", record)
+        return Finding(container, status, Stage.IN_SYNC, record=record)
+
+    def _is_announced(self, name: str, container_id: str) -> bool:
+        """Whether an agent died between counting a restart and doing it: what is counted is done.
+
+        The runtime may have been told already. Then too the count is right, whatever was changed back since.
+        """
+        told = condition_of(self.seen.pod, names.CONTAINERS_IN_SYNC)
+        announced = told is not None and (told.status, told.reason) == ("False", "Restarting")
+        alone = self.asker in {"update", "pod"}
+        return announced and alone and not counted(self.seen.pod, {name: container_id})
 
     def _stage(self, container: Container, status: ContainerStatus, record: Record) -> tuple[Stage, float]:
         """How far a container is that should be restarted."""

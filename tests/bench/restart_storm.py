@@ -25,22 +25,23 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runtime", choices=("1.6", "2.3"), default="1.6")
     parser.add_argument("--rounds", type=int, default=10, help="changes of each pod, one after the other")
+    parser.add_argument("--strategy", choices=("stop", "image-alias"), default="image-alias")
     parser.add_argument("--agent", type=int, default=50, help="kills")
     parser.add_argument("--controller", type=int, default=20, help="kills")
     parser.add_argument("--containerd", type=int, default=5, help="kills")
     options = parser.parse_args(arguments)
     kills = Kills(options.agent, options.controller, options.containerd)
-    outcome = asyncio.run(_run(options.runtime, options.rounds, kills))
+    outcome = asyncio.run(_run(options.runtime, options.strategy, options.rounds, kills))
     print(f"{outcome.changes} changes of {PODS} pods in {outcome.seconds:.0f} s, killed: {outcome.killed}")
     print("\n".join(outcome.wrong) or "each led to exactly one restart")
     return 1 if outcome.wrong else 0
 
 
-async def _run(flavour: Flavour, rounds: int, kills: Kills) -> Outcome:
+async def _run(flavour: Flavour, strategy: str, rounds: int, kills: Kills) -> Outcome:
     cluster = Cluster(current_session().new_directory("k"), flavour, kubelet_settings=SHORT_BACK_OFF)
     try:
         await cluster.start()
-        async with restarting(cluster) as world:
+        async with restarting(cluster, central={"restart-strategy": strategy}) as world:
             bare = [f"bare-{number}" for number in range(PODS // 2)]
             for pod in bare:
                 await world.create(pod)
