@@ -21,6 +21,7 @@ import aiohttp
 from daemon import names
 from tests.testbed.cluster import Cluster
 from tests.testbed.counting import counting
+from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting, boot_time, restarting
 from tests.testbed.session import current_session
 
@@ -91,15 +92,24 @@ async def watching(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def serve(run: Restarting, seen: Seen, name: str) -> Served:
-    """Post one request for a pod of its own."""
+async def make(run: Restarting, seen: Seen, name: str) -> Mapping[str, Any]:
+    """A pod that runs, and on which nothing else is to act."""
     wanted = counting(name, run.image.ref)
-    wanted["metadata"]["annotations"] = {"colour": "red"}  # nothing else is to act on it
+    wanted["metadata"]["annotations"] = {"colour": "red"}
     async with run.client.post(PODS, json=wanted) as answer:
         answer.raise_for_status()
-        pod = await answer.json()
+        pod: Mapping[str, Any] = await answer.json()
     await seen.at(f"{name} ready 0")
-    before = await writes(run)
+
+    async def listens() -> bool:
+        return bool(run.starts(pod))
+
+    await until(listens, timeout=PATIENCE, what=f"{name} to listen to signals", pause=0.02)
+    return pod
+
+
+async def ask(run: Restarting, name: str) -> float:
+    """Post a request for the pod of that name; the answer is when."""
     body = {
         "apiVersion": names.KRUISE_API,
         "kind": "ContainerRecreateRequest",
@@ -109,12 +119,33 @@ async def serve(run: Restarting, seen: Seen, name: str) -> Served:
     posted = boot_time()
     async with run.client.post(REQUESTS, json=body) as answer:
         answer.raise_for_status()
+    return posted
+
+
+async def serve(run: Restarting, seen: Seen, name: str) -> Served:
+    """Have one request served, while nothing else happens."""
+    pod = await make(run, seen, name)
+    before = await writes(run)
+    posted = await ask(run, name)
     ready, completed = await seen.at(f"{name} ready 1"), await seen.at(f"{name} completed")
     (stopped,) = run.terms(pod)
     await asyncio.sleep(1.0)  # events are written behind: this is how long they are waited for
     after = await writes(run)
     await run.delete(name)
     return Served(stopped - posted, ready - posted, completed - ready, after - before - 1)
+
+
+async def serve_together(run: Restarting, seen: Seen, count: int) -> list[float]:
+    """Have many requests served at once; the answer is the seconds from each post to the stop."""
+    numbered = [f"together-{number}" for number in range(count)]
+    pods = [await make(run, seen, name) for name in numbered]
+    posted = await asyncio.gather(*(ask(run, name) for name in numbered))
+    for name in numbered:
+        await seen.at(f"{name} completed")
+    stopped = [run.terms(pod) for pod in pods]
+    assert [len(each) for each in stopped] == [1] * count, "each is stopped once"
+    await run.delete(*numbered)
+    return [at - then for (at,), then in zip(stopped, posted, strict=True)]
 
 
 async def writes(run: Restarting) -> float:
@@ -126,10 +157,8 @@ async def writes(run: Restarting) -> float:
     return sum(float(count) for count in counts)
 
 
-async def measure(runs: int) -> list[Served]:
-    """Serve that many requests, one after another."""
-    cluster = Cluster(current_session().new_directory("k"))
-    seen = Seen()
+def takers(seen: Seen) -> tuple[Callable[[Mapping[str, Any]], None], Callable[[Mapping[str, Any]], None]]:
+    """What marks the moments of pods and of requests."""
 
     def take_pod(pod: Mapping[str, Any]) -> None:
         for each in pod.get("status", {}).get("containerStatuses", ()):
@@ -140,6 +169,14 @@ async def measure(runs: int) -> list[Served]:
         if request.get("status", {}).get("phase") == "Completed":
             seen.mark(f"{request['metadata']['name']} completed")
 
+    return take_pod, take_request
+
+
+async def measure(runs: int, together: int) -> tuple[list[Served], list[float]]:
+    """Serve *runs* requests one after another, then *together* at once."""
+    cluster = Cluster(current_session().new_directory("k"))
+    seen = Seen()
+    take_pod, take_request = takers(seen)
     try:
         await cluster.start()
         async with (
@@ -147,7 +184,8 @@ async def measure(runs: int) -> list[Served]:
             watching(run.client, PODS, take_pod),
             watching(run.client, REQUESTS, take_request),
         ):
-            return [await serve(run, seen, f"bench-{number}") for number in range(runs)]
+            served = [await serve(run, seen, f"bench-{number}") for number in range(runs)]
+            return served, await serve_together(run, seen, together)
     finally:
         await cluster.stop()
         cluster.remove()
@@ -164,12 +202,18 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print; the figures judge nothing."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.recreating", description=__doc__)
     parser.add_argument("--runs", type=int, default=30)
-    served = asyncio.run(measure(parser.parse_args(arguments).runs))
-    print(f"\n{len(served)} requests{'':<33} {'median':>8} {'p99':>8}   limit of the median")
+    parser.add_argument("--together", type=int, default=20)
+    options = parser.parse_args(arguments)
+    served, together = asyncio.run(measure(options.runs, options.together))
+    print(
+        f"\n{f'{len(served)} requests, one after another':<44} {'median':>8} {'p99':>8}   limit of the median"
+    )
     print(row("request posted -> container stopped, s", [each.stopped for each in served], "0.12"))
     print(row("request posted -> successor ready, s", [each.ready for each in served], ""))
     print(row("successor ready -> request completed, s", [each.completed for each in served], "0.15"))
     print(row("writes by agent and controller", [each.writes for each in served], "8"))
+    print(f"{len(together)} requests at once")
+    print(row("request posted -> container stopped, s", together, ""))
     return 0
 
 

@@ -12,8 +12,7 @@ import pytest_asyncio
 from daemon import names
 from tests.testbed.cluster import Cluster
 from tests.testbed.counting import condition, counter, planned
-from tests.testbed.pod_agent import PodAgent
-from tests.testbed.processes import Process, until
+from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting, restarting
 from tests.testbed.session import Session
 
@@ -82,12 +81,15 @@ def phases(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def started(run: Restarting, name: str, **changes: Any) -> dict[str, Any]:
-    """A new pod that runs."""
+    """A new pod whose containers are ready, and listen to signals."""
     await run.create(name, **changes)
 
-    def all_ready(pod: Mapping[str, Any]) -> bool:
+    def all_ready(pod: dict[str, Any]) -> bool:
         told = pod["status"].get("containerStatuses", ())
-        return len(told) == len(pod["spec"]["containers"]) and all(each["ready"] for each in told)
+        asked = [each["name"] for each in pod["spec"]["containers"]]
+        return sum(each["ready"] for each in told) == len(asked) and all(
+            run.starts(pod, each) for each in asked
+        )
 
     return await run.until(name, all_ready, "ready")
 
@@ -214,16 +216,14 @@ async def test_a_removed_request_is_cancelled(run: Restarting, name: str) -> Non
 
 
 async def test_whoever_is_killed_meanwhile_each_is_stopped_once(run: Restarting, name: str) -> None:
-    """The agent, or the controller, is killed at a random moment of each request."""
+    """The agent, the controller or the runtime is killed at a random moment of each request."""
     chance = random.Random(7)
     pods = [await started(run, f"{name}-{number}") for number in range(KILLS)]
 
     for number, pod in enumerate(pods):
-        victim = (run.agent, run.centre.process)[number % 2]
         await ask(run, pod["metadata"]["name"])
         await asyncio.sleep(chance.uniform(0.0, 0.15))  # anywhere between the post and the stop
-        await victim.kill()
-        await _again(victim)
+        await _kill_and_start(run, number)
 
     for pod in pods:
         told = await completed(run, f"{pod['metadata']['name']}-again", timeout=60.0)
@@ -234,8 +234,15 @@ async def test_whoever_is_killed_meanwhile_each_is_stopped_once(run: Restarting,
     await run.delete(*(pod["metadata"]["name"] for pod in pods))
 
 
-async def _again(victim: PodAgent | Process) -> None:
-    if isinstance(victim, PodAgent):
-        await victim.start()
-    else:
-        victim.start()
+async def _kill_and_start(run: Restarting, number: int) -> None:
+    """Have the victim, one after another, be gone for a moment."""
+    match number % 3:
+        case 0:
+            await run.agent.kill()
+            await run.agent.start()
+        case 1:
+            await run.centre.process.kill()
+            run.centre.process.start()
+        case _:
+            await run.cluster.containerd.kill()
+            await run.cluster.containerd.start()
