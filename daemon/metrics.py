@@ -136,6 +136,14 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.recreate_requests = Counter(
+            "inplaced_recreate_requests_total",
+            "ContainerRecreateRequests that this process ended, by reason; Recreated is the good one.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.recreate_requests.labels("Recreated")
+
     def _resizing(self) -> None:
         self.resizes = Counter(
             "inplaced_resizes_total",

@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from daemon import names
-from daemon.objects.meta import Condition, with_conditions
+from daemon.objects.meta import Condition, condition_of, with_conditions
 from daemon.objects.recreates import (
     ContainerRecreateRequest,
     Phase,
@@ -70,6 +70,15 @@ def ended(
         observed_generation=generation,
         conditions=with_conditions(request.status.conditions, conditions, now),
     )
+
+
+def why_ended(request: ContainerRecreateRequest) -> str:
+    """The reason of its end, in CamelCase; OpenKruise's definition of the kind need not keep it."""
+    ready = condition_of(request.status.conditions, names.READY)
+    if ready is not None:
+        return ready.reason
+    states = request.status.container_recreate_states
+    return "Recreated" if all(each.phase == Phase.SUCCEEDED for each in states) else "Failed"
 
 
 def given_up(request: ContainerRecreateRequest, why: str) -> tuple[RecreateState, ...]:

@@ -7,7 +7,6 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from daemon import names
 from daemon.engine.clock import Clock
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
@@ -19,8 +18,9 @@ from daemon.kube.pod_readiness import PodReadiness
 from daemon.kube.single_pods import read_pod
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.meta import Key, condition_of
+from daemon.objects.meta import Key
 from daemon.objects.pod_readiness import Blocker
+from daemon.objects.recreate_ends import why_ended
 from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.recreaterequests.planner import (
     Block,
@@ -146,6 +146,8 @@ class RecreateRequests:
                 return await self._objects.replace(replace(request, metadata=metadata))
             case Tell(status, warning):
                 told = await self._objects.replace_status(replace(request, status=status))
+                if told.completed:
+                    self._around.metrics.recreate_requests.labels(why_ended(told)).inc()
                 if warning:
                     self._warn(told, warning)
                 return told
@@ -160,9 +162,7 @@ class RecreateRequests:
         return request
 
     def _warn(self, request: ContainerRecreateRequest, note: str) -> None:
-        stalled = condition_of(request.status.conditions, names.STALLED)
-        reason = stalled.reason if stalled is not None else "Failed"
-        kind = self._around.requests.resource
+        kind, reason = self._around.requests.resource, why_ended(request)
         self._around.recorder.record(kind, request, reason, note, action="Recreate", type_="Warning")
 
 

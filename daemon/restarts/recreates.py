@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import structlog
 from msgspec.structs import replace
 
-from daemon import names
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
@@ -14,7 +13,8 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.single_pods import read_pod
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.meta import Key, condition_of
+from daemon.objects.meta import Key
+from daemon.objects.recreate_ends import why_ended
 from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.restarts.recreate_planner import plan
 from daemon.restarts.recreate_plans import Look, Observed, Stop, Tell
@@ -104,11 +104,16 @@ class Recreates:
         assert self._requests is not None
         objects = KubeObjects(self._around.client, self._requests)
         told = await objects.replace_status(replace(tell.request, status=tell.status))
+        if told.completed:
+            self._around.metrics.recreate_requests.labels(why_ended(told)).inc()
         if tell.warning:
-            stalled = condition_of(told.status.conditions, names.STALLED)
-            reason = stalled.reason if stalled is not None else "Failed"
             self._around.recorder.record(
-                self._requests.resource, told, reason, tell.warning, action="Recreate", type_="Warning"
+                self._requests.resource,
+                told,
+                why_ended(told),
+                tell.warning,
+                action="Recreate",
+                type_="Warning",
             )
 
     async def _stop(self, key: Key, stops: Sequence[Stop], seen: Observed) -> None:

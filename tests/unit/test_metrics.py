@@ -22,6 +22,7 @@ COUNTED_THINGS = {
     "inplaced_api_requests",
     "inplaced_watch_restarts",
     "inplaced_container_unplanned_restarts",
+    "inplaced_recreate_requests",
     "inplaced_pod_update_writes",
     "inplaced_pod_updates",
     "inplaced_events_dropped",
@@ -57,6 +58,7 @@ def test_what_only_grows_is_a_counter_and_what_is_now_a_gauge() -> None:
 
     assert {name for name, type_ in types.items() if type_ == "counter"} == {
         "inplaced_reconciles",
+        "inplaced_recreate_requests",
         "inplaced_pulls",
         "inplaced_pull_retries",
         "inplaced_resizes",
