@@ -17,6 +17,8 @@ _KEYS: Final = re.compile(
     r"(?i)pass(w(or)?d|phrase|$)|secret|token|(^|[-_.])auth$|authorization|credential|signature|cookie"
     r"|docker[-_]?(config|cfg)|(api|access|private)[-_]?key"
 )
+_SIGNS: Final = re.compile(rf"(?i)://|basic|bearer|{_NAMES}")
+"""Each of the forms below has one of these in it: most texts have none, and are through after one look."""
 _FORMS: Final = (
     # https://user:password@host/ -> the user is part of a credential too
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/\"'<>]+@"), rf"\1{REDACTED}@"),
@@ -50,6 +52,8 @@ _FORMS: Final = (
 
 def redacted(text: str) -> str:
     """*text* without credentials: userinfo in URLs, Authorization values, tokens, passwords, signatures."""
+    if _SIGNS.search(text) is None:
+        return text
     for pattern, replacement in _FORMS:
         text = pattern.sub(replacement, text)
     return text
