@@ -20,11 +20,21 @@ from daemon.kube.client import ApiClient
 from daemon.kube.errors import ApiError, ForbiddenError, MissingError, RefusedError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import Patch
-from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, LEASES, NODE_IMAGES, Resource
+from daemon.kube.resources import (
+    IMAGE_LIST_PULL_JOBS,
+    IMAGE_PULL_JOBS,
+    LEASES,
+    NODE_IMAGES,
+    WHOLE_PODS,
+    Resource,
+)
 from daemon.kube.selections import EVERYTHING, Selection
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
+from daemon.objects.workload_restarts import WorkloadReference
+from daemon.workloadrestarts.targets import NoTargetError, Targets
 
 T = TypeVar("T")
 Kind = TypeVar("Kind", bound=ApiObject)
@@ -156,6 +166,20 @@ class Cluster:
     def read(self, resource: Resource[Kind], key: Key) -> Kind:
         """One object. Raises NotFoundError."""
         return self.run(self._client.get(resource, key))
+
+    def pods_of(self, reference: WorkloadReference, namespace: str) -> Sequence[LocalPod]:
+        """The pods that a workload controls. Raises NotFoundError."""
+        return self.run(self._pods_of(reference, namespace))
+
+    async def _pods_of(self, reference: WorkloadReference, namespace: str) -> Sequence[LocalPod]:
+        targets = Targets(self._client)
+        try:
+            found = await targets.find(namespace, reference, None)
+        except NoTargetError as error:
+            raise NotFoundError(f"there is no {reference} in namespace {namespace}") from error
+        selection = Selection(namespace=namespace, labels=found.part.labels)
+        pods = await self._client.list(WHOLE_PODS, selection)
+        return await targets.owned(pods.objects, found)
 
     def make(self, resource: Resource[Kind], obj: Kind) -> Kind:
         """Store a new object."""

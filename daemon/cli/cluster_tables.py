@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daemon.cli.cluster import Cluster
-from daemon.cli.cluster_pods import KINDS, why_pods
+from daemon.cli.cluster_pods import KINDS, why_pods, why_workload_pods
 from daemon.cli.errors import NotFoundError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
+from daemon.cli.pod_targets import workload_of
 from daemon.cli.shares import silent_for
 from daemon.cli.usage import Exit
 from daemon.cli.why import SILENT, Scene, why_job, why_list, why_node
@@ -61,6 +62,10 @@ def _seen(name: str, scene: Scene) -> str:
 
 def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
     """Print what *name* waits for: a pod, a restart, a job or a node, or KIND/NAME. Raises CliError."""
+    workload = workload_of(name)
+    if workload is not None:
+        sys.stdout.write("\n".join(why_workload_pods(cluster, workload, namespace, release)) + "\n")
+        return Exit.DONE
     kind, _, rest = name.rpartition("/")
     kind = kind.lower().partition(".")[0].removesuffix("s")  # as ``kubectl get -o name`` prints it
     lines = list(why_pods(cluster, kind, rest, namespace, release)) if kind in {"", *KINDS} else []

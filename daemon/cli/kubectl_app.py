@@ -131,7 +131,10 @@ def _nodes(release: Release = PROGRAM, kubeconfig: Kubeconfig = None, context: C
 def _why(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME|KIND/NAME", help="Of a pod, a node, a job, or of a request to restart."),
+        typer.Argument(
+            metavar="NAME|KIND/NAME",
+            help="Of a pod, a workload (deploy/NAME), a node, a job, or a request to restart.",
+        ),
     ],
     namespace: Namespace = None,
     release: Release = PROGRAM,

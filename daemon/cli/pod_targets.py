@@ -55,6 +55,14 @@ def target_of(name: str | None, labels: str | None) -> PodTarget:
     return PodTarget(workload=reference, typed=name)
 
 
+def workload_of(name: str) -> WorkloadReference | None:
+    """The workload that KIND/NAME means; None when that is something else. Raises UsageError."""
+    kind, slash, _ = name.partition("/")
+    if not slash or kind.lower().partition(".")[0] not in _WORKLOADS:
+        return None
+    return target_of(name, None).workload
+
+
 def _workload(kind: str, typed: str) -> tuple[str, str]:
     """As ``kubectl get -o name`` prints it, the group may follow the kind."""
     word, _, group = kind.partition(".")

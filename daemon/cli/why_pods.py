@@ -15,7 +15,8 @@ from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodConditi
 from daemon.objects.meta import selects
 from daemon.objects.pod_readiness import blockers
 from daemon.objects.recreates import ContainerRecreateRequest
-from daemon.objects.workload_restarts import WorkloadRestart
+from daemon.objects.workload_restarts import WorkloadReference, WorkloadRestart
+from daemon.workloadrestarts.standing import is_ready
 
 _OURS: Final = {
     names.CONTAINERS_IN_SYNC: "its containers are not in sync",
@@ -61,8 +62,9 @@ def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:
         return "is being removed"
     if not pod.spec.node_name:
         return f"is on no node yet; kubectl describe pod {pod.metadata.name} says why"
-    ready = any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
-    return ("is ready" if ready else "is not ready") + ("" if reasons else ", and nothing is asked of it")
+    return ("is ready" if is_ready(pod) else "is not ready") + (
+        "" if reasons else ", and nothing is asked of it"
+    )
 
 
 def _reasons(pod: LocalPod) -> Iterator[str]:
@@ -158,6 +160,20 @@ def means(restart: WorkloadRestart, pod: LocalPod) -> bool:
     if reference.kind == "Deployment":
         return owner.kind == "ReplicaSet" and owner.name.rpartition("-")[0] == reference.name
     return (owner.kind, owner.name) == (reference.kind, reference.name)
+
+
+def why_workload(
+    reference: WorkloadReference, pods: Sequence[tuple[LocalPod, Sequence[str]]], scene: PodScene
+) -> Iterator[str]:
+    """What a workload's pods wait for, each given with its own lines: only those that wait are listed."""
+    ready = sum(is_ready(pod) for pod, _ in pods)
+    yield f"{reference}: {ready} of {len(pods)} pods are ready"
+    for restart in scene.restarts:
+        if restart.status.completion_time is None and restart.spec.workload_ref == reference:
+            yield "  " + clean(f"workloadrestart/{restart.metadata.name}: {_state(restart, scene.now)}")
+    for pod, lines in sorted(pods, key=lambda each: each[0].metadata.name):
+        if len(lines) > 1 or not is_ready(pod):
+            yield from (f"  {line}" for line in lines)
 
 
 def why_request(request: ContainerRecreateRequest, scene: PodScene) -> Iterator[str]:

@@ -148,12 +148,14 @@ class WorkloadRestarts:
         key, now = restart.metadata.key, self._around.clock.monotonic()
         known = self._seen.get(key)
         if known is None or known.uid != restart.metadata.uid:
-            known = self._seen[key] = _Seen(
-                restart.metadata.uid, await self._around.targets.find(restart), now
-            )
+            known = self._seen[key] = _Seen(restart.metadata.uid, await self._target(restart), now)
         elif now - known.read_at >= _FRESH:
-            known.found, known.read_at = await self._around.targets.find(restart), now
+            known.found, known.read_at = await self._target(restart), now
         return known
+
+    async def _target(self, restart: WorkloadRestart) -> Found:
+        spec = restart.spec
+        return await self._around.targets.find(restart.metadata.namespace, spec.workload_ref, spec.selector)
 
     def _standing(self, restart: WorkloadRestart, pod: LocalPod) -> Standing:
         name = request_name(restart, pod)

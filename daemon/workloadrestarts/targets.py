@@ -8,9 +8,9 @@ from daemon.kube.client import ApiClient
 from daemon.kube.errors import MissingError
 from daemon.kube.resources import TARGETS
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.meta import Key, OwnerReference
+from daemon.objects.meta import Key, LabelSelector, OwnerReference
 from daemon.objects.parts import PodPart
-from daemon.objects.workload_restarts import Target, WorkloadRestart
+from daemon.objects.workload_restarts import Target, WorkloadReference
 
 _REPLICA_SET = ("apps/v1", "ReplicaSet")
 _DEPLOYMENT = "Deployment"
@@ -48,12 +48,13 @@ class Targets:
         """Nothing is restarted now: what was learnt of workloads can be learnt again."""
         self._deployments.clear()
 
-    async def find(self, restart: WorkloadRestart) -> Found:
-        """Where the pods of *restart* are. Raises NoTargetError, or ApiError's other kinds."""
-        namespace, reference = restart.metadata.namespace, restart.spec.workload_ref
+    async def find(
+        self, namespace: str, reference: WorkloadReference | None, selector: LabelSelector | None
+    ) -> Found:
+        """Where the pods are that one of the two means. Raises NoTargetError, or ApiError's other kinds."""
         if reference is None:
-            assert restart.spec.selector is not None, "the schema demands one of the two"
-            return Found(PodPart(namespace, restart.spec.selector))
+            assert selector is not None, "the schema demands one of the two"
+            return Found(PodPart(namespace, selector))
         resource = TARGETS.get((reference.api_version, reference.kind))
         if resource is None:
             raise NoTargetError(

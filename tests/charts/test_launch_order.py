@@ -201,6 +201,15 @@ async def test_the_policy_may_be_applied_again(ordered: Api) -> None:
     assert twice["spec"]["volumes"] == once["spec"]["volumes"]
 
 
+async def test_a_manifest_that_was_copied_from_a_pod_begins_with_closed_gates(ordered: Api) -> None:
+    opened = {f"{names.LAUNCH_GATE_PREFIX}-1": "true", names.LAUNCH_COMPLETED_ANNOTATION: "true"}
+    copied = {names.LAUNCH_ORDER_ANNOTATION: "Ordered", "own": "kept", **opened}
+
+    stored = await tried(ordered, pod([None, None], annotations=copied))
+
+    assert stored["metadata"]["annotations"] == {names.LAUNCH_ORDER_ANNOTATION: "Ordered", "own": "kept"}
+
+
 async def test_a_pod_that_openkruise_s_webhook_holds_is_left_to_it(ordered: Api) -> None:
     body = pod([1, 0])
     source = {"configMapKeyRef": {"name": "a-barrier", "key": "p_1"}}

@@ -366,3 +366,28 @@ def test_why_tells_of_a_pod_and_of_a_restart(fake: FakeCluster, capsys: pytest.C
     assert f"  workloadrestart/{name} has not come to it: nobody has taken it up" in of_pod
     assert of_restart.startswith(f"workloadrestart/{name} for pods by labels: nobody has taken it up for")
     assert run(fake, "why", "pod/nothing") == 1
+
+
+def test_why_tells_of_the_pods_of_a_workload(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"selector": {"matchLabels": {"app": "web"}}}
+    fake.store("statefulsets", {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+    (made,) = stored(fake, "statefulsets")
+    controller = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "controller": True}
+    owners = {"ownerReferences": [{**controller, "uid": made["metadata"]["uid"]}]}
+    waiting = {"ready": False, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}}
+    fake.store("pods", pod("web-0", metadata=owners))
+    broken = pod("web-1", metadata=owners, container=waiting)
+    fake.store("pods", {**broken, "status": {**broken["status"], "conditions": []}})
+    fake.store("pods", pod("stranger"))
+    run(fake, "restart", "sts/web", "--no-wait")
+    capsys.readouterr()
+
+    assert run(fake, "why", "sts/web") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "statefulset/web: 1 of 2 pods are ready"
+    assert lines[1].startswith("  workloadrestart/web-")
+    assert "    container app waits: ImagePullBackOff: no such tag" in lines
+    assert not any("stranger" in line for line in lines)
+    assert run(fake, "why", "deploy/nothing") == 1
+    assert "there is no deployment/nothing in namespace shop" in capsys.readouterr().err
