@@ -13,6 +13,7 @@ from daemon.engine.objects import ApiObject
 from daemon.kube.access import Access
 from daemon.kube.clock import ServerClock
 from daemon.kube.decoding import PAGE, Page, UndecodableError, decoded, shown
+from daemon.kube.encoding import encoded
 from daemon.kube.errors import ExpiredError, MissingError, UnreadableError
 from daemon.kube.patches import Patch, plain
 from daemon.kube.resources import Resource
@@ -122,7 +123,7 @@ class ApiClient:
             resource.collection(namespace),
             name=str(Key(namespace, metadata["name"])),
             query={"dryRun": "All"} if dry_run else {},
-            body=msgspec.json.encode(document),
+            body=encoded(document),
             confidential=resource.confidential,
         )
         return _read(ask, resource, await self._transport.fetch(ask, self._deadline))
@@ -277,7 +278,7 @@ def _document_of(resource: Resource[T], obj: T) -> bytes:
         document.setdefault("spec", {})
     for field in ("uid", "resourceVersion", "generation", "creationTimestamp"):
         document["metadata"].pop(field, None)
-    return msgspec.json.encode(document | {"apiVersion": resource.api_version, "kind": resource.kind})
+    return encoded(document | {"apiVersion": resource.api_version, "kind": resource.kind})
 
 
 def _remaining(resource: Resource[T], answer: bytes) -> T | None:
