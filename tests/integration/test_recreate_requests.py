@@ -20,8 +20,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.integration
 
 REQUESTS = f"/apis/{names.KRUISE_API}/namespaces/default/containerrecreaterequests"
 KILLS = 6
-TOGETHER = 0.5
-"""Seconds; the second of two would come after some seconds if it waited for the first."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -94,6 +92,14 @@ async def started(run: Restarting, name: str, **changes: Any) -> dict[str, Any]:
     return await run.until(name, all_ready, "ready")
 
 
+def once_counted(container: str) -> dict[str, Any]:
+    """A probe that holds as soon as the container has counted its start, and listens to signals."""
+    starts, stops = (
+        f"busybox cat /count/{container}-{each} 2>&- | busybox wc -l" for each in ("starts", "terms")
+    )
+    return {"exec": {"command": ["sh", "-c", f"test $({starts}) -gt $({stops})"]}, "periodSeconds": 1}
+
+
 async def test_the_container_is_stopped_once_and_its_successor_waited_for(run: Restarting, name: str) -> None:
     pod = await started(run, name)
 
@@ -115,13 +121,14 @@ async def test_all_containers_are_stopped_at_the_same_time(run: Restarting, name
     told = await completed(run, await ask(run, name, "app", "proxy"))
 
     assert phases(told) == {"app": "Succeeded", "proxy": "Succeeded"}
-    (app,), (proxy,) = run.terms(pod), run.terms(pod, "proxy")
-    assert abs(app - proxy) < TOGETHER
+    last_stop = max(*run.terms(pod), *run.terms(pod, "proxy"))
+    assert last_stop < min(run.starts(pod)[1].at, run.starts(pod, "proxy")[1].at)
     await run.delete(name)
 
 
 async def test_ordered_ones_wait_until_the_one_before_is_ready(run: Restarting, name: str) -> None:
-    pod = await started(run, name, containers=[counter("proxy", run.image.ref)])
+    proxy = {**counter("proxy", run.image.ref), "readinessProbe": once_counted("proxy")}
+    pod = await started(run, name, containers=[proxy])
 
     await completed(run, await ask(run, name, "proxy", "app", strategy={"orderedRecreate": True}))
 
@@ -142,7 +149,8 @@ async def test_the_pod_s_own_hook_runs_first(run: Restarting, name: str) -> None
 
 
 async def test_a_request_of_a_pod_begins_when_the_one_before_has_ended(run: Restarting, name: str) -> None:
-    pod = await started(run, name, containers=[counter("proxy", run.image.ref)])
+    probe = {"readinessProbe": once_counted("app")}
+    pod = await started(run, name, container=probe, containers=[counter("proxy", run.image.ref)])
 
     first = await ask(run, name, "app", name=f"{name}-1")
     second = await ask(run, name, "proxy", name=f"{name}-2")
