@@ -8,11 +8,9 @@ import pytest
 import pytest_asyncio
 
 from daemon import names
-from tests.integration.centre import account_of, leading
-from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
-from tests.testbed.pushing import ImageMaker
-from tests.testbed.sets import OBEDIENT, PODS, RealSet, condition, identity, status_of
+from tests.testbed.restarting import Restarting
+from tests.testbed.sets import PODS, RealSet, condition, identity, make_images, status_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,25 +18,15 @@ IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def centre(cluster: Cluster) -> AsyncIterator[Cluster]:
-    """The shared cluster with a controller that looks after CloneSets."""
-    async with leading(await account_of(cluster.api)):
-        yield cluster
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def images(cluster: Cluster) -> tuple[str, str]:
+async def images(bed: Restarting) -> tuple[str, str]:
     """Two images that differ."""
-    maker = ImageMaker(cluster.registry, "clonesets")
-    first = await maker.make_runnable("app", OBEDIENT, tags=["v1"])
-    second = await maker.make_runnable("app", [*OBEDIENT, "v2"], tags=["v2"])
-    return first.ref, second.ref
+    return await make_images(bed.cluster)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def web(centre: Cluster, prefix: str) -> AsyncIterator[RealSet]:
+async def web(bed: Restarting, prefix: str) -> AsyncIterator[RealSet]:
     """A set of a name of its own, removed in the end."""
-    made = RealSet(centre.api, f"web-{zlib.crc32(prefix.encode()):x}")
+    made = RealSet(bed.api, f"web-{zlib.crc32(prefix.encode()):x}")
     yield made
     await made.delete()
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from daemon import names
 from tests.testbed.api import Api
+from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
+from tests.testbed.pushing import ImageMaker
 
 SETS = f"/apis/{names.KRUISE_API}/namespaces/default/clonesets"
 PODS = "/api/v1/namespaces/default/pods"
@@ -128,3 +130,11 @@ async def timed(work: Any) -> float:
     began = time.monotonic()
     await asyncio.wait_for(work, 2 * DEADLINE)
     return time.monotonic() - began
+
+
+async def make_images(cluster: Cluster) -> tuple[str, str]:
+    """Two images that differ, and end as soon as they are told to."""
+    maker = ImageMaker(cluster.registry, "clonesets")
+    first = await maker.make_runnable("app", OBEDIENT, tags=["v1"])
+    second = await maker.make_runnable("app", [*OBEDIENT, "v2"], tags=["v2"])
+    return first.ref, second.ref
