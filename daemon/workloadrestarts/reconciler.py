@@ -12,6 +12,7 @@ from daemon.engine.clock import Clock
 from daemon.engine.objects import AlreadyExistsError, NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.engine.watches import Copy
+from daemon.kube.errors import ForbiddenError, RefusedError
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, condition_of
@@ -111,6 +112,15 @@ class WorkloadRestarts:
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done for one restart; return the seconds after which to look again."""
+        try:
+            return await self._reconcile(key)
+        except (ForbiddenError, RefusedError) as error:
+            restart = self._around.restarts.get(key)
+            if restart is not None and not is_ended(restart):
+                await self._write(restart, wording.blocked(restart, str(error), self._around.clock.now()))
+            raise
+
+    async def _reconcile(self, key: Key) -> float | None:
         restart = self._around.restarts.get(key)
         if restart is None or is_ended(restart):
             self._forget(key)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from daemon import names
 from daemon.objects.meta import Condition, with_conditions
 from daemon.objects.workload_restarts import PodFailure, WorkloadRestart, WorkloadRestartStatus
@@ -20,6 +22,7 @@ RESTARTING: Final = "Restarting"
 WAITING: Final = "WaitingForPods"
 INVALID: Final = "Invalid"
 TARGET_GONE: Final = "TargetNotFound"
+BLOCKED: Final = "Refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,18 @@ def refused(restart: WorkloadRestart, reason: str, message: str, now: datetime) 
     """The status of a restart that cannot be carried out; it ends at once."""
     nothing = Tally(0, 0, 0, 0, (), (), 0)
     return _status(restart, nothing, now, _Told(reason, message, stalled=True), over=True)
+
+
+def blocked(restart: WorkloadRestart, message: str, now: datetime) -> WorkloadRestartStatus:
+    """The status of a restart that the API server does not let go on for now; its counts stay."""
+    told = _Told(BLOCKED, message, stalled=True)
+    return msgspec.structs.replace(
+        restart.status,
+        start_time=restart.status.start_time or now,
+        message=message,
+        observed_generation=restart.metadata.generation,
+        conditions=_conditions(restart, told, now),
+    )
 
 
 def listed(found: Sequence[str], most: int = 5) -> str:

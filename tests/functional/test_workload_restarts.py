@@ -226,6 +226,19 @@ async def test_an_api_server_that_fails_now_and_then_makes_no_pod_restart_twice(
     assert len(world.requests()) == 3
 
 
+async def test_what_the_api_server_does_not_allow_is_told_and_tried_again(world: RestartsWorld) -> None:
+    web(world, 1)
+    world.server.fail(Fault(verb="create", resource="containerrecreaterequests", status=403, times=3))
+
+    world.restart()
+    await world.told("Refused")
+    await world.ended()
+
+    assert ("Refused", True) in {(reason, warning) for reason, _, warning in world.said}
+    assert any("compare the RBAC rules" in note for _, note, _ in world.said)
+    assert world.status()["restarted"] == 1
+
+
 async def test_cut_watches_lose_nothing(world: RestartsWorld) -> None:
     names = web(world, 3)
     world.held = set(names)
