@@ -12,12 +12,13 @@ from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Sec
 from daemon.objects.launch_order import kept_by_centre
 from daemon.objects.leases import Lease
 from daemon.objects.local_nodes import LocalNode
-from daemon.objects.local_pods import LocalPod, slim
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.nodes import Node
 from daemon.objects.pods import Pod
 from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.objects.revisions import ControllerRevision, PersistentVolumeClaim, of_kruise
+from daemon.objects.slim_pods import slim
 from daemon.objects.workload_restarts import Target, WorkloadRestart
 from daemon.objects.workloads import CloneSet
 

@@ -21,7 +21,7 @@ from daemon.objects.local_pods import LocalPod
 
 @dataclass(frozen=True, slots=True)
 class PodSurroundings:
-    """The pods of one node, as far as ``objects.local_pods.slim`` keeps them, and the ways to act on them."""
+    """The pods of one node, as far as ``objects.slim_pods.slim`` keeps them, and the ways to act on them."""
 
     config: AgentConfig
     client: ApiClient

@@ -9,7 +9,8 @@ import re
 from typing import Final, NamedTuple
 
 from daemon import names
-from daemon.objects.local_pods import Container, LocalPod, slim_for_centre
+from daemon.objects.local_pods import Container, LocalPod
+from daemon.objects.slim_pods import slim_for_centre
 
 OPEN: Final = "true"
 """The value of a gate's annotation that lets containers start."""

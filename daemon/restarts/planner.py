@@ -7,7 +7,7 @@ from daemon import names
 from daemon.localpods.conditions import news
 from daemon.objects.container_env import metadata_values, restartable
 from daemon.objects.container_hashes import environment_hash, fingerprint
-from daemon.objects.local_pods import LocalPod, is_managed
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.planned_restarts import counted
 from daemon.objects.running_containers import (
     ContainerHashes,
@@ -17,6 +17,7 @@ from daemon.objects.running_containers import (
     written,
     written_for_kruise,
 )
+from daemon.objects.slim_pods import is_managed
 from daemon.restarts.judging import Judge
 from daemon.restarts.plans import Finding, Look, Observed, Plan, Report, Stage, Stop
 from daemon.restarts.wording import TRANSITIONAL, condition, reason_of_stop
