@@ -13,12 +13,11 @@ from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.preflight.reconciler import Preflight
 from daemon.resizes.reconciler import Resizes
-from daemon.restarts.drift import DriftRestarts
-from daemon.restarts.recreate_feature import RecreateFeature
+from daemon.restarts.together import Restarts
 
 MakeFeature = Callable[[PodSurroundings], PodFeature]
 
-FEATURES: Sequence[MakeFeature] = (DriftRestarts, RecreateFeature, Resizes, Preflight)
+FEATURES: Sequence[MakeFeature] = (Restarts, Resizes, Preflight)
 """All that the agent does for pods."""
 
 

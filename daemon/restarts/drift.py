@@ -41,9 +41,9 @@ _GONE = Record(is_running=False, image_hash=0, image="", env={}, metadata={})
 class DriftRestarts:
     """Implements PodFeature."""
 
-    def __init__(self, around: PodSurroundings) -> None:
+    def __init__(self, around: PodSurroundings, stopper: Stopper) -> None:
         self._around = around
-        self._stopper = Stopper(around)
+        self._stopper = stopper
         self._successors = Successors(around)
         self._memories: dict[str, PodMemory] = {}
         """By UID of the pod."""

@@ -16,6 +16,7 @@ from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.meta import LabelSelector
 from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.restarts.recreates import INDEXES, Recreates
+from daemon.restarts.stopping import Stopper
 
 log = structlog.get_logger()
 
@@ -23,9 +24,9 @@ log = structlog.get_logger()
 class RecreateFeature:
     """ContainerRecreateRequests: a feature of the agent. Without the kind, it asks for it now and then."""
 
-    def __init__(self, around: PodSurroundings) -> None:
+    def __init__(self, around: PodSurroundings, stopper: Stopper) -> None:
         self._around = around
-        self._recreates = Recreates(around)
+        self._recreates = Recreates(around, stopper)
         self._pods_known = asyncio.Event()
 
     @property

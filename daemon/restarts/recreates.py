@@ -33,13 +33,13 @@ log = structlog.get_logger()
 class Recreates:
     """The requests of one node, each pod a key of its own."""
 
-    def __init__(self, around: PodSurroundings) -> None:
+    def __init__(self, around: PodSurroundings, stopper: Stopper) -> None:
         self._around = around
         self._requests: Informer[ContainerRecreateRequest] | None = None
         self.controller: Controller[Key] = Controller(
             "recreates", self.reconcile, around.metrics, workers=_WORKERS
         )
-        self._stops = Stops(Stopper(around), around.clock, self.controller.queue.add)
+        self._stops = Stops(stopper, around.clock, self.controller.queue.add)
 
     @property
     def workers(self) -> Sequence[Part]:

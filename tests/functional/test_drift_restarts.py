@@ -8,6 +8,7 @@ import pytest
 from grpclib.const import Status
 
 from daemon.restarts.drift import DriftRestarts
+from daemon.restarts.stopping import Stopper
 from tests.fakes.apifaults import Fault
 from tests.fakes.following import running
 from tests.functional.pod_world import PodWorld, pod_world
@@ -25,7 +26,7 @@ async def kubelet(tmp_path: Path) -> AsyncIterator[SmallKubelet]:
 @asynccontextmanager
 async def agent(world: PodWorld) -> AsyncIterator[DriftRestarts]:
     """One life of the agent, which ends without any farewell."""
-    restarts = DriftRestarts(world.around)
+    restarts = DriftRestarts(world.around, Stopper(world.around))
     restarts.start()
     async with running(*(part() for part in restarts.workers)):  # type: ignore[arg-type]
         yield restarts

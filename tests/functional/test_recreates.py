@@ -14,6 +14,7 @@ from daemon import names
 from daemon.cri.v1 import runtime_pb2 as pb
 from daemon.kube.resources import RECREATE_REQUESTS
 from daemon.restarts.recreate_feature import RecreateFeature
+from daemon.restarts.stopping import Stopper
 from tests.fakes.apifaults import Fault
 from tests.fakes.following import running, within
 from tests.functional.pod_world import NODE, PodWorld, pod_world
@@ -34,7 +35,7 @@ class World:
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[RecreateFeature]:
         """One life of the agent, which ends as by a kill."""
-        feature = RecreateFeature(self.node.around)
+        feature = RecreateFeature(self.node.around, Stopper(self.node.around))
         feature.start()
         parts = [part() for part in (*feature.feeders, *feature.workers)]
         async with running(*parts):  # type: ignore[arg-type]  # parts are coroutines
@@ -408,7 +409,7 @@ async def test_without_the_kind_it_is_asked_for_again(world: World) -> None:
 async def test_the_stops_that_run_are_waited_for_at_the_end(world: World) -> None:
     world.pod("app")
     hanging = world.node.runtime.hang("StopContainer")
-    feature = RecreateFeature(world.node.around)
+    feature = RecreateFeature(world.node.around, Stopper(world.node.around))
     feature.start()
     async with running(*(part() for part in feature.feeders)):  # type: ignore[arg-type]  # coroutines
         working = [asyncio.ensure_future(part()) for part in feature.workers]
