@@ -1,8 +1,11 @@
 """Resizes of pods on a real kubelet: what the annotation asks for is what the cgroups say in the end."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from daemon import names
 from daemon.cri.channel import Channel
 from daemon.cri.client import CriClient
 from daemon.cri.types import Resources
+from tests.testbed.api import run
 from tests.testbed.resizing import (
     PODS,
     ResizingNode,
@@ -255,6 +259,26 @@ async def test_a_wish_that_cannot_be_is_refused_without_a_call(
 
     assert told in condition(seen)["message"]
     assert seen["metadata"]["generation"] == 1
+
+
+async def inplaced(node: ResizingNode, *words: str) -> str:
+    """What the plugin prints to somebody who is not at a terminal."""
+    program = Path(sys.executable).with_name("kubectl-inplaced")
+    return await run([str(program), *words], environ=os.environ | {"KUBECONFIG": str(node.api.kubeconfig)})
+
+
+async def test_a_person_resizes_pods_and_learns_what_one_waits_for(node: ResizingNode, name: str) -> None:
+    await node.run(pod(name, small(node)), pod("holder", small(node)))
+
+    holder = await inplaced(node, "resize", "holder", "--cpu", "1/1")
+    asked = await inplaced(node, "resize", f"pod/{name}", "--cpu", "1500m/1500m", "--no-wait")
+    await node.outcome(name, "Deferred")
+    why = (await inplaced(node, "why", f"pod/{name}")).splitlines()
+
+    assert "ok      pod/holder  app: cpu request 1, memory request 64Mi, cpu limit 1," in holder
+    assert asked == f"pod/{name} asked for other resources\n"
+    assert "  its resources are not in sync: Deferred: waits for room: cpu 1400m more is needed" in why[1]
+    assert "    cpu 1 and memory 64Mi is held by default/holder" in why
 
 
 async def test_a_patch_for_another_pod_of_that_name_is_refused(node: ResizingNode, name: str) -> None:
