@@ -58,11 +58,13 @@ def parse(text: str) -> Fraction:
     return -number if sign == "-" else number
 
 
+@lru_cache(maxsize=4096)
 def milli(text: str) -> int:
     """*text* in thousandths, rounded up: millicores of a CPU quantity. Raises QuantityError."""
     return math.ceil(parse(text) * 1000)
 
 
+@lru_cache(maxsize=4096)
 def whole(text: str) -> int:
     """*text* in units, rounded up: bytes of a memory quantity. Raises QuantityError."""
     return math.ceil(parse(text))

@@ -37,6 +37,8 @@ _SERVED_AGAIN = 300.0
 """Seconds between two looks whether the API server has learned to resize."""
 _SOON = 0.2
 """Seconds until a pod is looked at again that somebody else has just changed."""
+_BREATH = 0.03
+"""Seconds between two plans at least: many changes at once are planned for together."""
 _FAILED_AGAIN = 2.0
 """Seconds until a step that failed is tried again, if nothing changes before."""
 
@@ -58,6 +60,8 @@ class Resizes:
         self._applier = Applier(around, self._asker, self._remembered)
         self._reports = ResizeReports(around, self._remembered)
         self._served: Served | None = None
+        self._planned_at = -_BREATH
+        """The loop's time of the last plan."""
         self._asked = asyncio.Event()
         """Set when a pod has asked for something: on most nodes none ever does."""
         self._controller: Controller[Key] = Controller("resizes", self.reconcile, around.metrics)
@@ -89,7 +93,11 @@ class Resizes:
         """Have a new plan made, once it is known what the API server serves."""
         if self._standing.asking:
             self._asked.set()
-            if self._served is not None:
+        if self._standing.asking and self._served is not None:
+            wait = self._planned_at + _BREATH - asyncio.get_running_loop().time()
+            if wait > 0:
+                self._controller.queue.add_after(self._key, wait)
+            else:
                 self._controller.queue.add(self._key)
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
@@ -130,6 +138,7 @@ class Resizes:
         if served is None:
             return None
         made = await self._planned(served)
+        self._planned_at = asyncio.get_running_loop().time()
         again = failed = False
         for step in made.steps:
             try:
