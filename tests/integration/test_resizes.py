@@ -16,6 +16,7 @@ from daemon.cri.channel import Channel
 from daemon.cri.client import CriClient
 from daemon.cri.types import Resources
 from tests.testbed.api import run
+from tests.testbed.programs import kubernetes_minor
 from tests.testbed.resizing import (
     PODS,
     ResizingNode,
@@ -109,6 +110,21 @@ async def test_all_containers_are_resized_at_once(node: ResizingNode, name: str)
     assert [quota(node, seen, each) for each in ("app", "log")] == ["30000", "30000"]
     assert seen["spec"]["initContainers"][0]["resources"]["limits"]["cpu"] == "300m"
     assert seen["metadata"]["generation"] == 2, "one patch"
+
+
+async def test_the_pod_as_a_whole_is_resized_where_that_is_served(node: ResizingNode, name: str) -> None:
+    free = container("app", node.image)
+    given = {"requests": amounts("200m", "64Mi"), "limits": amounts("300m", "128Mi")}
+    await node.run(pod(name, free, resources=given))
+
+    await node.wish(name, {"pod": {"limits": amounts("400m")}})
+    seen = await node.until(name, lambda each: condition(each)["reason"] in {"InSync", "Error"})
+
+    if int(kubernetes_minor().partition(".")[2]) < 36:
+        assert "pod-level resources" in condition(seen)["message"]
+    else:
+        assert condition(seen)["message"].endswith("cpu limit 400m, memory limit 128Mi")
+        assert text_of(node.cgroup(seen, "cpu", "../cpu.cfs_quota_us")) == "40000"
 
 
 async def test_a_restart_that_the_policy_asks_for_is_a_planned_one(node: ResizingNode, name: str) -> None:
