@@ -33,7 +33,9 @@ class Attempt:
 
     method: str
     path: str
-    body: Mapping[str, Any] | None = None
+    body: Any = None
+    patch: str = "merge"
+    """The kind of a PATCH: merge, json, strategic or apply."""
 
 
 def lease(name: str) -> dict[str, Any]:
@@ -130,6 +132,18 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
         "PATCH", f"{REQUESTS}/own/status", {"status": {"podUID": "another"}}
     ),
     "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
+    "apply another node's status": Attempt(
+        "PATCH",
+        f"{NODE_IMAGES}/{OTHER}/status?fieldManager=tried&force=true",
+        kruise("NodeImage", OTHER, {}) | STATUS,
+        patch="apply",
+    ),
+    "tell a part of another node's status": Attempt(
+        "PATCH",
+        f"{NODE_IMAGES}/{OTHER}/status",
+        [{"op": "add", "path": "/status", "value": {"desired": 1}}],
+        patch="json",
+    ),
     "make another node's Lease": Attempt("POST", LEASES, lease(names.lease_name("third-node"))),
     "renew another node's Lease": Attempt(
         "PATCH", f"{LEASES}/{names.lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}}
@@ -156,6 +170,9 @@ OF_NO_BUSINESS: Final[Mapping[str, Attempt]] = {
     "remove its node": Attempt("DELETE", f"{NODE_IMAGES}/{OWN}"),
     "remove another node": Attempt("DELETE", f"{NODE_IMAGES}/{OTHER}"),
     "remove all nodes": Attempt("DELETE", NODE_IMAGES),
+    "remove all Leases": Attempt("DELETE", LEASES),
+    "remove all events": Attempt("DELETE", EVENTS),
+    "remove all sealed secrets": Attempt("DELETE", SECRETS),
     "remove its Lease": Attempt("DELETE", f"{LEASES}/{names.lease_name(OWN)}"),
     "remove another node's Lease": Attempt("DELETE", f"{LEASES}/{names.lease_name(OTHER)}"),
     "make its Lease elsewhere": Attempt(

@@ -42,7 +42,7 @@ class Stage:
     async def attempt(self, attempt: Attempt, api: Api | None = None) -> None:
         """Have the agent, or the holder of *api*, try it. Raises RefusedError."""
         path = attempt.path.replace("NAMESPACE", self.namespace)
-        await (api or self.agent).request(attempt.method, path, attempt.body)
+        await (api or self.agent).request(attempt.method, path, attempt.body, patch=attempt.patch)
 
     @property
     def account(self) -> str:
