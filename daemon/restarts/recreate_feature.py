@@ -18,6 +18,9 @@ from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.restarts.recreates import INDEXES, Recreates
 from daemon.restarts.stopping import Stopper
 
+_LONGEST_PAUSE = 60.0
+"""Seconds between two looks for the kind."""
+
 log = structlog.get_logger()
 
 
@@ -61,12 +64,14 @@ class RecreateFeature:
             self._recreates.follow(requests)
 
     async def _found(self) -> Informer[ContainerRecreateRequest]:
-        backoff = Backoff()
+        backoff, told = Backoff(longest=_LONGEST_PAUSE), ""
         while True:
             try:
                 return await self._informer()
             except ApiError as error:
-                log.warning("requests not followed yet", error=str(error))
+                if str(error) != told:  # a cluster may well be without the kind
+                    told = str(error)
+                    log.warning("requests not followed yet", error=told)
                 await asyncio.sleep(max(error.retry_after, backoff.next()))
 
     async def _informer(self) -> Informer[ContainerRecreateRequest]:

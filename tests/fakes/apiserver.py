@@ -38,6 +38,8 @@ class FakeApiServer:
         self.kinds = {kind.plural: kind for kind in kinds}
         self.storage = Storage()
         self.requests: list[Request] = []
+        self.discoveries = 0
+        """How often somebody asked what is served."""
         self.faults: list[Fault] = []
         self.watchers: list[Watcher] = []
         self.tokens: set[str] | None = None
@@ -159,6 +161,8 @@ class FakeApiServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(self.kinds, request.path)
         if target is None:
+            self.discoveries += 1
+            self._look()
             return discovery(self.kinds, request.path)
         query = dict(request.query)
         verb = _VERBS.get(request.method) or reading_verb(target, query)
