@@ -49,10 +49,9 @@ class PodScene:
 
 def why_pod(pod: LocalPod, scene: PodScene) -> Iterator[str]:
     """What the pod is waiting for: a headline, then a line for each reason."""
-    reasons = [*_reasons(pod), *_asked(pod, scene)]
-    silence = scene.silence(pod.spec.node_name)
-    if silence and reasons:
-        reasons.append(silence)
+    of_agent = [*_changes(pod), *_asked(pod, scene)]
+    silence = scene.silence(pod.spec.node_name) if of_agent else ""
+    reasons = [*_containers(pod), *of_agent, *([silence] if silence else [])]
     yield f"pod/{pod.metadata.name}: {_headline(pod, reasons)}"
     yield from (f"  {clean(reason)}" for reason in reasons)
 
@@ -67,8 +66,8 @@ def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:
     )
 
 
-def _reasons(pod: LocalPod) -> Iterator[str]:
-    """What stands in the pod itself."""
+def _changes(pod: LocalPod) -> Iterator[str]:
+    """What the pod itself says of changes that its node's agent has a part in."""
     conditions = {each.type: each for each in pod.status.conditions}
     updating = conditions.get(names.IN_PLACE_UPDATE_READY)
     if updating is not None and updating.status != "True":
@@ -79,7 +78,6 @@ def _reasons(pod: LocalPod) -> Iterator[str]:
         condition = conditions.get(type_)
         if condition is not None and condition.status != "True":
             yield f"{words}{_said(condition)}"
-    yield from _containers(pod)
 
 
 def _said(condition: LocalPodCondition) -> str:
@@ -88,6 +86,7 @@ def _said(condition: LocalPodCondition) -> str:
 
 
 def _containers(pod: LocalPod) -> Iterator[str]:
+    """What the kubelet says of containers that are not in service."""
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     for status in statuses:
         if held := _held(pod, status.name):

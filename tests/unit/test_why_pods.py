@@ -136,6 +136,8 @@ def test_a_silent_agent_is_told_where_it_matters() -> None:
     assert "  no agent has given a sign of life on node n1" in lines(about, scene(asked, renewed={}))
     assert len(lines(about, scene(asked, renewed={"n1": LATER}))) == 2
     assert len(lines(about, scene(renewed={}))) == 1, "nothing is asked, so nobody is missed"
+    waiting = placed(pod(ready=False))
+    assert lines(waiting, scene(renewed={}))[1:] == ["  container app runs and is not ready"]
 
 
 def test_a_restart_that_has_not_come_to_the_pod_says_what_it_waits_for() -> None:
