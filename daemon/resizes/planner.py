@@ -12,7 +12,8 @@ from daemon.localpods.room import Room, is_taking, taken_by
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.resizes import Outcome, Record, record_of
 from daemon.resizes import wording
-from daemon.resizes.judging import WAITING, Claim, Finding, judge, restarts, waiting
+from daemon.resizes.cases import WAITING, Claim, Finding, waiting
+from daemon.resizes.judging import judge, restarts
 from daemon.resizes.plans import Observed, Plan, PodSeen, Question, Resize, Step, Verdict
 from daemon.resizes.targets import POD, status_of
 
