@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from daemon import names
 from tests.testbed.cluster import Cluster
-from tests.testbed.counting import planned, restart_count
+from tests.testbed.counting import deployment, planned, restart_count
 from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting, restarting
 
@@ -176,6 +176,30 @@ async def test_one_pod_is_restarted_and_told_from_one_that_crashed(run: Restarti
     counts = {line.split()[0]: line.split()[3:5] for line in listed.out.splitlines()[1:]}
     assert counts == {name: ["1", "0"], other: ["1", "1"]}
     await remove(run, prefix)
+
+
+async def test_pods_of_a_clone_set_are_restarted_and_keep_their_revision(
+    run: Restarting, prefix: str
+) -> None:
+    body = deployment(prefix, run.image.ref, 2)
+    clone_set = {**body, "apiVersion": names.KRUISE_API, "kind": "CloneSet"}
+    await run.api.request("POST", f"/apis/{names.KRUISE_API}/namespaces/default/clonesets", clone_set)
+    await run.api.kubectl(
+        "wait", "--for=jsonpath={.status.readyReplicas}=2", f"cloneset/{prefix}", "--timeout=60s"
+    )
+    before = await run.labelled(prefix)
+
+    said = await inplaced(run, "restart", f"cloneset/{prefix}", "--max-unavailable", "100%")
+    after = await run.labelled(prefix)
+
+    assert said.code == 0, said
+    assert len(await spans(run, before)) == 2
+    assert {_identity(each) for each in after} == {_identity(each) for each in before}
+    await run.api.kubectl("delete", "cloneset", prefix)
+
+
+def _identity(pod: Mapping[str, Any]) -> tuple[str, str]:
+    return pod["metadata"]["uid"], pod["metadata"]["labels"]["controller-revision-hash"]
 
 
 async def test_what_cannot_be_restarted_is_told_at_once(run: Restarting, prefix: str) -> None:
