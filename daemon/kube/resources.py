@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from daemon import names
 from daemon.engine.objects import ApiObject
-from daemon.objects import pods
+from daemon.objects import pods, recreates
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.launch_order import kept_by_centre
@@ -91,6 +91,10 @@ TARGETS = {
     )
 }
 """Workloads whose pods can be restarted, by apiVersion and kind."""
+LOCAL_RECREATES = Resource(
+    ContainerRecreateRequest, *_KRUISE, "containerrecreaterequests", kept=recreates.slim
+)
+"""Requests as the agent of their node reads them."""
 CLONE_SETS = Resource(CloneSet, *_KRUISE, "clonesets")
 CONTROLLER_REVISIONS = Resource(ControllerRevision, "apps", "v1", "controllerrevisions", kept=of_kruise)
 VOLUME_CLAIMS = Resource(PersistentVolumeClaim, "", "v1", "persistentvolumeclaims")

@@ -4,6 +4,7 @@ What OpenKruise's webhook writes into the spec and the labels of a request (pod 
 controller writes into its status, for the spec is its author's. Both are read here, by the same functions.
 """
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -180,6 +181,24 @@ def unready_since(request: ContainerRecreateRequest) -> datetime | None:
         return datetime.fromisoformat(told) if told else None
     except ValueError:
         return None
+
+
+def slim(request: ContainerRecreateRequest) -> ContainerRecreateRequest:
+    """*request*, of which an agent keeps little once it has ended: nobody may ever remove it."""
+    if not request.completed:
+        return request
+    metadata = request.metadata
+    return ContainerRecreateRequest(
+        metadata=ObjectMeta(
+            name=metadata.name,
+            namespace=sys.intern(metadata.namespace),
+            uid=metadata.uid,
+            resource_version=metadata.resource_version,
+            creation_timestamp=metadata.creation_timestamp,
+        ),
+        spec=RecreateSpec(pod_name=request.spec.pod_name, containers=()),
+        status=RecreateStatus(phase=str(Phase.COMPLETED)),
+    )
 
 
 def _created(request: ContainerRecreateRequest) -> datetime:

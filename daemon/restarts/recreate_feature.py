@@ -10,7 +10,7 @@ from daemon.engine.lifecycle import Closable, Part
 from daemon.kube.backoff import Backoff
 from daemon.kube.errors import ApiError, RefusedError
 from daemon.kube.informer import Informer
-from daemon.kube.resources import RECREATE_REQUESTS
+from daemon.kube.resources import LOCAL_RECREATES
 from daemon.kube.selections import Selection
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.meta import LabelSelector
@@ -77,7 +77,7 @@ class RecreateFeature:
     async def _informer(self) -> Informer[ContainerRecreateRequest]:
         """The requests of the node, by the field of our definition, or by the labels of OpenKruise's."""
         around, node = self._around, self._around.config.node_name
-        kind = await around.client.served(RECREATE_REQUESTS, names.KRUISE_VERSIONS)
+        kind = await around.client.served(LOCAL_RECREATES, names.KRUISE_VERSIONS)
         selection = Selection(fields={"status.nodeName": node})
         try:
             await around.client.list(kind, selection)

@@ -102,15 +102,15 @@ class Recreates:
 
     async def _tell(self, tell: Tell) -> None:
         assert self._requests is not None
-        objects = KubeObjects(self._around.client, self._requests)
-        told = await objects.replace_status(replace(tell.request, status=tell.status))
-        if told.completed:
-            self._around.metrics.recreate_requests.labels(why_ended(told)).inc()
+        wanted = replace(tell.request, status=tell.status)
+        await KubeObjects(self._around.client, self._requests).replace_status(wanted)
+        if wanted.completed:
+            self._around.metrics.recreate_requests.labels(why_ended(wanted)).inc()
         if tell.warning:
             self._around.recorder.record(
                 self._requests.resource,
-                told,
-                why_ended(told),
+                wanted,
+                why_ended(wanted),
                 tell.warning,
                 action="Recreate",
                 type_="Warning",
