@@ -16,17 +16,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from daemon import names
 from tests.bench.processes import effort_of
-from tests.charts.fixtures import with_kinds
 from tests.testbed.cluster import Cluster
-from tests.testbed.processes import Process, until
+from tests.testbed.processes import until
 from tests.testbed.pushing import ImageMaker
+from tests.testbed.restarting import Restarting, restarting
 from tests.testbed.session import current_session
 from tests.testbed.sets import OBEDIENT, PODS, RealSet, condition, identity, status_of, timed
 
@@ -95,25 +94,15 @@ async def watching(web: RealSet, image: str) -> AsyncIterator[Watched]:
 
 
 class Place:
-    """A cluster with a controller in it."""
+    """A cluster with controller and agent in it, each a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
-        self.cluster = Cluster(directory, kubelet_settings={"maxPods": 50})
-        self._log = directory / "controller.log"
+    def __init__(self, world: Restarting) -> None:
+        self.cluster = world.cluster
+        self.controller = world.centre.process
+        self._agent = world.agent
 
-    async def start(self) -> None:
-        """Return when the controller leads."""
-        await self.cluster.start()
-        await with_kinds(self.cluster.api)
-        for name in ("inplaced", "inplaced-node-secrets"):
-            await self.cluster.api.create_if_missing("/api/v1/namespaces", {"metadata": {"name": name}})
-        reached = ("--kubeconfig", str(self.cluster.api.kubeconfig))
-        command = [sys.executable, "-m", "daemon", "controller", *reached, "--listen", LISTEN]
-        self.controller = Process(command, self._log)
-        self.controller.start()
-        await until(self._leads, timeout=60, what="the controller to lead", pause=0.2)
-
-    async def _leads(self) -> bool:
+    async def leads(self) -> bool:
+        """Whether the controller has begun."""
         try:
             return 'inplaced_reconciles_total{controller="clonesets"' in await self._metrics()
         except aiohttp.ClientError:
@@ -124,15 +113,16 @@ class Place:
             return await answer.text()
 
     async def writes(self) -> Counter[str]:
-        """What the controller has written, by verb and resource."""
-        found = _REQUEST.findall(await self._metrics())
-        return Counter({f"{verb} {what}": int(float(n)) for what, verb, n in found if verb in _WRITES})
-
-    async def stop(self) -> None:
-        """End everything."""
-        await self.controller.kill()
-        await self.cluster.stop()
-        self.cluster.remove()
+        """What controller and agent have written, by who, verb and resource."""
+        told = {"controller": await self._metrics(), "agent": (await self._agent.get("/metrics")).decode()}
+        return Counter(
+            {
+                f"{who} {verb} {what}": int(float(number))
+                for who, text in told.items()
+                for what, verb, number in _REQUEST.findall(text)
+                if verb in _WRITES
+            }
+        )
 
 
 async def rollout(place: Place, web: RealSet, image: str, strategy: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,12 +164,16 @@ def _over(watched: Watched) -> float | None:
 
 async def measure(replicas: int) -> list[dict[str, Any]]:
     """The same change at once, one after the other, and by replacing pods."""
-    place = Place(current_session().new_directory("k"))
+    cluster = Cluster(current_session().new_directory("k"), kubelet_settings={"maxPods": 50})
     try:
-        await place.start()
-        return await _rollouts(place, replicas)
+        await cluster.start()
+        async with restarting(cluster, central={"listen": LISTEN}) as world:
+            place = Place(world)
+            await until(place.leads, timeout=120, what="the controller to lead", pause=0.2)
+            return await _rollouts(place, replicas)
     finally:
-        await place.stop()
+        await cluster.stop()
+        cluster.remove()
 
 
 async def _rollouts(place: Place, replicas: int) -> list[dict[str, Any]]:
