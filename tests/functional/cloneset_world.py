@@ -98,6 +98,13 @@ class CloneSetWorld:
         """Change a pod as somebody else would."""
         self._edit("pods", name, change)
 
+    def end_pod(self, name: str) -> None:
+        """Take the finalizers off a pod that is being deleted."""
+        document = dict(self.server.document("pods", name, NAMESPACE))
+        metadata = {key: each for key, each in document["metadata"].items() if key != "finalizers"}
+        kind = self.server.kinds["pods"]
+        self.server.storage.update(kind, (NAMESPACE, name), {**document, "metadata": metadata}, status=False)
+
     def _edit(self, plural: str, name: str, change: Callable[[dict[str, Any]], object]) -> None:
         document = copy.deepcopy(dict(self.server.document(plural, name, NAMESPACE)))
         document.pop("status", None)

@@ -179,6 +179,25 @@ async def test_the_claim_of_a_lost_pod_is_mounted_by_its_successor() -> None:
         assert set(world.server.storage.of("persistentvolumeclaims")) == claims
 
 
+async def test_the_successor_waits_for_the_end_of_the_pod_whose_claim_it_mounts() -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, volumeClaimTemplates=CLAIMS))
+        await world.settled()
+        claims = set(world.server.storage.of("persistentvolumeclaims"))
+        name = world.pods()[0]["metadata"]["name"]
+        world.patch_pod(name, lambda it: it["metadata"].update(finalizers=["example.io/slow"]))
+
+        world.server.remove("pods", name, NAMESPACE)
+        await world.until(lambda: world.status()["replicas"] == 1)
+        meanwhile = len(world.pods())
+        world.end_pod(name)
+        await world.settled()
+
+        assert meanwhile == 2
+        assert name in {pod["metadata"]["name"] for pod in world.pods()}
+        assert set(world.server.storage.of("persistentvolumeclaims")) == claims
+
+
 async def test_the_claim_of_a_lost_pod_goes_where_it_is_not_to_be_used_again() -> None:
     async with cloneset_world() as world:
         world.apply(spec(2, volumeClaimTemplates=CLAIMS, scaleStrategy={"disablePVCReuse": True}))

@@ -21,9 +21,9 @@ from daemon.workloads.clonesets.history import (
     plain,
     superfluous,
 )
-from daemon.workloads.clonesets.making import make, reusable
+from daemon.workloads.clonesets.making import ENDING, make, returning, reusable
 from daemon.workloads.clonesets.settings import Settings, settings_of
-from tests.unit.clonesets import LABELS, clone_set
+from tests.unit.clonesets import LABELS, NOW, clone_set, pod
 
 IN_PLACE = Settings(replicas=1, policy="InPlaceIfPossible")
 
@@ -156,6 +156,15 @@ def test_only_claims_of_pods_that_are_gone_are_used_again() -> None:
     claims = [next_claim(id_) for id_ in ("here", "gone", "")]
 
     assert reusable(claims, {"here"}) == ["gone"]
+
+
+def test_a_pod_that_ends_is_waited_for_as_long_as_it_may_take() -> None:
+    ending = pod("web-gone", labels={names.INSTANCE_ID_LABEL: "gone"}, deleting=True)
+    claims = [next_claim("gone"), next_claim("here")]
+
+    assert returning(claims, [ending, pod("web-here")], NOW) == {"gone"}
+    assert returning(claims, [ending], NOW + ENDING) == frozenset()
+    assert returning([], [ending], NOW) == frozenset()
 
 
 def next_claim(id_: str) -> Any:

@@ -6,9 +6,11 @@ Names, labels and gates are OpenKruise's: a pod is called ``<set>-<id>``, its cl
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from daemon import names
+from daemon.objects.local_pods import LocalPod
 from daemon.objects.revisions import PersistentVolumeClaim
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.history import labels_for
@@ -19,6 +21,8 @@ Document = dict[str, Any]
 
 ID_LENGTH: Final = 5
 ID_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
+ENDING: Final = timedelta(seconds=30)
+"""Beyond its grace period, which is in its deletionTimestamp, for which a pod is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,21 @@ def reusable(claims: Sequence[PersistentVolumeClaim], used: Collection[str]) -> 
         if each.metadata.deletion_timestamp is None
     ]
     return sorted({each for each in free if each} - set(used))
+
+
+def returning(
+    claims: Sequence[PersistentVolumeClaim], pods: Sequence[LocalPod], now: datetime
+) -> frozenset[str]:
+    """The ids of pods that are ending and leave *claims* behind, for their successors to mount.
+
+    A pod that does not end, on a node that is lost, is not waited for any longer than ENDING.
+    """
+    ending = {
+        pod.metadata.labels.get(names.INSTANCE_ID_LABEL, "")
+        for pod in pods
+        if pod.metadata.deletion_timestamp is not None and now < pod.metadata.deletion_timestamp + ENDING
+    }
+    return frozenset(reusable(claims, ())) & ending
 
 
 def owner(obj: CloneSet) -> Document:

@@ -7,7 +7,7 @@ import structlog
 from daemon import names
 from daemon.objects.local_pods import LocalPod
 from daemon.workloads.clonesets.lifecycle import Go, Stay, Turn, before_delete, instead_of_delete
-from daemon.workloads.clonesets.making import NewPod, make, reusable
+from daemon.workloads.clonesets.making import ENDING, NewPod, make, returning, reusable
 from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scale import ScalePlan, plan_scale
@@ -59,7 +59,7 @@ class Scaling:
             self._around.record(
                 run.obj,
                 "FailedCreate",
-                f"cannot create a pod: {run.outcome.scale}",
+                f"cannot create a pod: {error}",
                 action="Create",
                 type_="Warning",
             )
@@ -69,6 +69,10 @@ class Scaling:
         taken = _ids(run.pods)
         claims = self._around.claims_of(run.obj)
         free = reusable(claims, taken) if run.settings.reuse_claims else []
+        awaited = returning(claims, run.pods, self._around.now()) if run.settings.reuse_claims else ()
+        if awaited and revisions:
+            revisions = revisions[: max(len(revisions) - len(awaited), len(free))]
+            run.wakes.append(ENDING.total_seconds())
         stored = {each.metadata.name for each in claims}
         new = []
         for revision in revisions:
