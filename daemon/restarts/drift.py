@@ -151,7 +151,7 @@ class DriftRestarts:
         answers = await asyncio.gather(*(self._record(look) for look in looks))
         for look, answer in zip(looks, answers, strict=True):
             if answer is not None:
-                memory.records[look.container_id] = answer
+                memory.note_record(look.container_id, answer, self._around.clock.monotonic())
         return None not in answers
 
     async def _record(self, look: Look) -> Record | Unreadable | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
 from typing import Final, Literal
@@ -14,7 +14,17 @@ from daemon.objects.container_hashes import fingerprint, plain_hash
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod
 from daemon.objects.planned_restarts import counted
 from daemon.objects.restart_grants import controller_of, granted, has_opted_in
-from daemon.restarts.plans import MOST_TRIES, Finding, Observed, Record, Stage, Stopping, Tries, Unreadable
+from daemon.restarts.plans import (
+    MOST_TRIES,
+    READ_AGAIN,
+    Finding,
+    Observed,
+    Record,
+    Stage,
+    Stopping,
+    Tries,
+    Unreadable,
+)
 
 Asker = Literal["nobody", "update", "owner", "pod"]
 """Who wants drifted containers restarted: an update in place, or the pod itself, with an owner or without."""
@@ -68,7 +78,7 @@ class Judge:
         if isinstance(record, Unreadable):
             return Finding(container, status, Stage.FAILED, record.problem)
         if not record.is_running:
-            return self._not_running(container, status)
+            return replace(self._not_running(container, status), again_in=READ_AGAIN)
         return self._running(container, status, record)
 
     def _not_running(self, container: Container, status: ContainerStatus) -> Finding:

@@ -7,7 +7,7 @@ from typing import Final
 
 from daemon.engine.clock import Clock
 from daemon.objects.local_pods import LocalPod
-from daemon.restarts.plans import Observed, Record, Stopping, Tries, Unreadable
+from daemon.restarts.plans import READ_AGAIN, Observed, Record, Stopping, Tries, Unreadable
 
 RELIST: Final = 1.2
 """Seconds within which a kubelet has looked at all containers once more: each second, and some slack."""
@@ -20,7 +20,9 @@ class PodMemory:
     """One pod, by its UID."""
 
     records: dict[str, Record | Unreadable] = field(default_factory=dict)
-    """What a container was made with never changes: it is read once."""
+    """What a container was made with never changes: while it runs, it is read once."""
+    read_at: dict[str, float] = field(default_factory=dict)
+    """Monotonic seconds of each reading."""
     stops: dict[str, Stopping] = field(default_factory=dict)
     tries: dict[str, Tries] = field(default_factory=dict)
     since: dict[str, float] = field(default_factory=dict)
@@ -44,7 +46,7 @@ class PodMemory:
 
     def observed(self, pod: LocalPod, clock: Clock) -> Observed:
         """The planner's view."""
-        self._prune(pod)
+        self._prune(pod, clock.monotonic())
         return Observed(
             pod=pod,
             now=clock.now(),
@@ -55,6 +57,11 @@ class PodMemory:
             tries=self.tries,
             since=self.since,
         )
+
+    def note_record(self, container_id: str, record: Record | Unreadable, now: float) -> None:
+        """A container was read."""
+        self.records[container_id] = record
+        self.read_at[container_id] = now
 
     def note_drift(self, drifting: frozenset[str], now: float) -> None:
         """Remember since when containers are not in sync."""
@@ -84,10 +91,15 @@ class PodMemory:
         self.tries.pop(name, None)  # It was not restarted.
         return pause
 
-    def _prune(self, pod: LocalPod) -> None:
+    def _prune(self, pod: LocalPod, now: float) -> None:
+        """Forget what is gone, and what may be wrong: a runtime that starts takes all for ended at first."""
+        for container_id, record in list(self.records.items()):
+            ended = isinstance(record, Record) and not record.is_running
+            if ended and now - self.read_at.get(container_id, -inf) >= READ_AGAIN:
+                del self.records[container_id]
         statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
         known = {each.container_id for each in statuses}
-        for kept in (self.records, self.stops, self.failures):
+        for kept in (self.records, self.read_at, self.stops, self.failures):
             _keep(kept, known)
 
 

@@ -129,12 +129,14 @@ def _grant(pod: LocalPod, judge: Judge, found: Sequence[Finding]) -> list[tuple[
     """Give the grant back once all that it names is replaced, or needs no restart any more."""
     if names.GRANT_ANNOTATION not in pod.metadata.annotations:
         return []
-    open_ = [
-        each
-        for each in found
-        if judge.grants.get(each.name) == each.container_id and each.stage is not Stage.IN_SYNC
-    ]
+    open_ = [each for each in found if each.name in judge.grants and not _is_over(judge, each)]
     return [] if open_ else [(names.GRANT_ANNOTATION, None)]
+
+
+def _is_over(judge: Judge, finding: Finding) -> bool:
+    """Whether a grant for that container has done its work: it is known how the container of now runs."""
+    same = judge.grants[finding.name] == finding.container_id
+    return finding.record is not None and (not same or finding.stage is Stage.IN_SYNC)
 
 
 def _told(

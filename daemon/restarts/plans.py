@@ -14,6 +14,10 @@ MOST_TRIES: Final = 3
 """Restarts for the same labels and annotations, after which something else must be wrong."""
 
 
+READ_AGAIN: Final = 1.0
+"""Seconds after which a container is read again that seems to have ended, though the kubelet says it runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One container, as the runtime made it. Values may be confidential: they are not shown."""

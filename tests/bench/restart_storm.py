@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     kills = Kills(options.agent, options.controller, options.containerd)
     outcome = asyncio.run(_run(options.runtime, options.strategy, options.rounds, kills))
     print(f"{outcome.changes} changes of {PODS} pods in {outcome.seconds:.0f} s, killed: {outcome.killed}")
+    print(f"starts that the kubelet repeated because the runtime died under them: {outcome.repeated}")
     print("\n".join(outcome.wrong) or "each led to exactly one restart")
     return 1 if outcome.wrong else 0
 

@@ -14,6 +14,8 @@ from daemon.cri.channel import Channel
 from daemon.cri.client import CriClient
 from daemon.cri.errors import ImageNotFoundError, NotFoundError
 from daemon.cri.types import POD_UID_LABEL, ContainerState, Resources, Sandbox
+from daemon.objects.local_pods import Container, EnvVar
+from daemon.restarts.records import record_of
 from tests.fakes.runtime import FakeRuntime, serving
 from tests.testbed.containerd import Containerd
 from tests.testbed.images import busybox_layer
@@ -157,7 +159,21 @@ class CriConformance:
 
         record = json.loads(status.info["info"])
         assert record["pid"] > 0
-        assert "env" in record["runtimeSpec"]["process"]
+        assert "COLOUR=blue" in record["runtimeSpec"]["process"]["env"]
+
+    @pytest.mark.parametrize("value", ["blue", "two\nlines", " a=b ", "grün ✓", "", "x" * 32 * 1024, "$(X)"])
+    async def test_that_record_tells_variables_and_command_as_they_were_given(
+        self, world: World, value: str
+    ) -> None:
+        made = await world.make("app")
+        command = ["sleep", "1000000"]
+        running = await world.pods.run("app", made.ref, command, env={"COLOUR": value})
+
+        status = await world.cri.container_status(running.container_id, verbose=True)
+
+        found = record_of(status, Container(name="app", env=(EnvVar(name="X", value="$(COLOUR)"),)))
+        assert found.env == {"COLOUR": value}
+        assert (found.command, found.is_running) == (tuple(command), True)
 
     async def test_containers_are_listed_by_what_is_asked(self, world: World) -> None:
         made = await world.make("app")

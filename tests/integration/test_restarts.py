@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from daemon.objects.container_hashes import environment_hash, plain_hash
+from tests.testbed.cluster import Cluster
 from tests.testbed.counting import OPTED_IN, condition, counter, planned, restart_count
-from tests.testbed.restarting import QUIET, Restarting
+from tests.testbed.restarting import QUIET, Restarting, restarting
+from tests.testbed.session import Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.integration]
 
@@ -230,3 +232,19 @@ async def test_a_pod_that_did_not_opt_in_is_left_alone(bed: Restarting, web: str
     idle = await bed.until(web, lambda pod: condition(pod)["reason"] == "Drifted", "drifted")
 
     assert await bed.colours(idle) == ["red"]
+
+
+async def test_the_newer_runtime_keeps_the_same_record(testbed: Session, web: str) -> None:
+    cluster = Cluster(testbed.new_directory("k"), "2.3")
+    try:
+        await cluster.start()
+        async with restarting(cluster) as bed:
+            await bed.create(web)
+            await bed.in_sync(web)
+            await bed.annotate(web, colour="blue")
+            after = await bed.restarted(web, 1)
+
+            assert await bed.colours(after) == ["red", "blue"]
+    finally:
+        await cluster.stop()
+        cluster.remove()

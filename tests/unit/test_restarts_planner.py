@@ -144,6 +144,19 @@ def test_the_end_of_a_granted_restart_is_one_write() -> None:
     assert said(made) == ("True", "InSync")
 
 
+@pytest.mark.parametrize("records", [{}, {id_of(2): record("blue", is_running=False)}])
+def test_a_grant_stays_until_it_is_known_with_what_the_successor_runs(
+    records: dict[str, Record | Unreadable],
+) -> None:
+    """Given back before, it would be granted again for the same change."""
+    pod = web(running(2), colour="blue", owned=True, annotations={**told(1), **grant(1)})
+
+    made = plan(observed(pod, records))
+
+    assert made.report is None
+    assert made.looks or made.again_in <= 1.0
+
+
 def test_a_value_that_is_taken_back_stops_nothing_and_gives_the_grant_back() -> None:
     pod = web(owned=True, annotations={**told(), **grant()})
 

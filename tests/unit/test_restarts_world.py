@@ -72,7 +72,7 @@ class World:
         for look in made.looks:
             assert look.container_id == id_of(self.number) or not self.is_running
             alive = look.container_id == id_of(self.number) and self.is_running
-            self.memory.records[look.container_id] = record(self.colour, is_running=alive)
+            self.memory.note_record(look.container_id, record(self.colour, is_running=alive), self.time)
         if made.looks:
             made = self._plan()
         self.memory.note_drift(made.drifting, self.time)
