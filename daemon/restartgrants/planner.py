@@ -12,6 +12,7 @@ from daemon.objects.local_pods import Container, ContainerStatus, LocalPod
 from daemon.objects.references import ImageReference, InvalidReferenceError, parse
 from daemon.objects.restart_grants import budget, controller_of, granted, has_opted_in
 from daemon.objects.running_containers import drifted, running_containers
+from daemon.objects.slim_pods import is_managed
 
 Strategy = Literal["stop", "image-alias"]
 
@@ -67,7 +68,7 @@ def plan(seen: Observed) -> Plan:
     grants: list[Grant] = []
     again_in = inf
     for pod in sorted(pods, key=lambda pod: (pod.metadata.uid not in away, pod.metadata.name)):
-        containers = {} if _is_restarting(pod) else drifted(pod)
+        containers = {} if _is_restarting(pod) or _is_changing(pod) else drifted(pod)
         free = pod.metadata.uid in away or len(away) < budget(pod, len(pods)).pods
         if not containers or not free:
             continue
@@ -86,6 +87,12 @@ def _is_there(pod: LocalPod) -> bool:
     return ready is not None and ready.status == "True" and not _is_restarting(pod)
 
 
+def _is_changing(pod: LocalPod) -> bool:
+    """Whether it is being updated in place: its agent restarts what drifted for that, and asks nobody."""
+    gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
+    return gate is not None and gate.status == "False"
+
+
 def _is_restarting(pod: LocalPod) -> bool:
     """Whether a grant is open: the agent takes it away in the report that tells its end."""
     told = running_containers(pod)
@@ -93,9 +100,12 @@ def _is_restarting(pod: LocalPod) -> bool:
 
 
 def _aliases(seen: Observed, pod: LocalPod, containers: Mapping[str, str]) -> Mapping[str, str]:
-    """Other references for the images of those containers, if the kubelet would let all of them wait else."""
+    """Other references for the images of those containers, if the kubelet would let them wait else.
+
+    None for pods of OpenKruise's kinds: whoever updates those in place compares their images.
+    """
     chosen = pod.metadata.annotations.get(names.RESTART_STRATEGY_ANNOTATION, seen.strategy)
-    if chosen != "image-alias" or pod.metadata.uid in seen.refused:
+    if chosen != "image-alias" or pod.metadata.uid in seen.refused or is_managed(pod):
         return {}
     waiting = [name for name in containers if _would_wait(pod, name, seen.now)]
     found = {name: alias_of(_asked(pod, name), _status(pod, name)) for name in waiting}

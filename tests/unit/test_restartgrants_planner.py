@@ -85,6 +85,23 @@ def test_a_pod_that_is_being_deleted_neither_restarts_nor_counts() -> None:
     assert names_of(planned(msgspec.structs.replace(going, metadata=metadata), pod(2))) == ["web-2"]
 
 
+def test_a_pod_that_is_being_updated_in_place_restarts_without_a_grant() -> None:
+    changing = pod(1)
+    status = msgspec.structs.replace(changing.status, conditions=(READY, UPDATING))
+
+    assert planned(msgspec.structs.replace(changing, status=status)) == Plan()
+
+
+def test_images_of_openkruises_pods_are_left_alone() -> None:
+    found = ended(pod(1), timedelta(0))
+    owner = msgspec.structs.replace(found.metadata.owner_references[0], api_version="apps.kruise.io/v1beta1")
+    metadata = msgspec.structs.replace(found.metadata, owner_references=(owner,))
+
+    made = planned(msgspec.structs.replace(found, metadata=metadata))
+
+    assert [each.images for each in made.grants] == [{}]
+
+
 def test_a_pod_in_sync_or_unknown_gets_no_grant() -> None:
     unknown = web(running(2), colour="blue", owned=True, name="web-2", conditions=(READY,))
 
