@@ -18,7 +18,7 @@ from daemon import names
 from daemon.engine.clock import Clock
 from daemon.engine.objects import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, Objects
 from daemon.inplace.changes import left_of, touched_by
-from daemon.inplace.diff import InPlace, diff
+from daemon.inplace.diff import InPlace, MustRecreate, diff
 from daemon.inplace.templates import Revision
 from daemon.kube.client import ApiClient
 from daemon.kube.informer import Informer
@@ -33,6 +33,8 @@ _AT_ONCE = 16
 _NODES = 10
 """Nodes that pull at the same time, where the workload does not say."""
 _RETRIES = 3
+_AGAIN = 300.0
+"""Seconds after which nodes that failed to pull an image are asked anew: its registry may be mended."""
 
 log = structlog.get_logger()
 
@@ -85,8 +87,11 @@ class News:
 
 def news_of(rollout: Rollout, pods: Iterable[tuple[LocalPod, Revision | None]]) -> Iterator[News]:
     """The pods whose images or resources will change in place. Pure."""
+    verdicts: dict[int, InPlace | MustRecreate] = {}
     for pod, old in pods:
-        verdict = diff(old, rollout.new, ignore_claims=rollout.ignore_claims)
+        if id(old) not in verdicts:  # many pods are of few revisions
+            verdicts[id(old)] = diff(old, rollout.new, ignore_claims=rollout.ignore_claims)
+        verdict = verdicts[id(old)]
         if not isinstance(verdict, InPlace) or pod.metadata.deletion_timestamp is not None:
             continue
         change = left_of(pod, touched_by(verdict), rollout.new)
@@ -126,6 +131,12 @@ def jobs_for(rollout: Rollout, news: Sequence[News]) -> tuple[ImagePullJob, ...]
     )
 
 
+def has_given_up(job: ImagePullJob, now: datetime) -> bool:
+    """Whether nodes have failed at *job*, and long enough ago to have them try again. Pure."""
+    made = job.metadata.creation_timestamp
+    return job.status.failed > 0 and made is not None and (now - made).total_seconds() >= _AGAIN
+
+
 class Announcing:
     """Makes known what becomes of pods, and takes it back when a rollout is over. Holds nothing."""
 
@@ -143,8 +154,9 @@ class Announcing:
     ) -> Mapping[Key, LocalPod]:
         """Tell each of *pods*, given with the revision it is of, what it becomes, if it was not told yet.
 
-        Call it with all pods that will change, again and again: what is known already costs nothing. Returns
-        the pods that were written to, as they are now. Raises the ApiError of a write that failed.
+        Call it with all pods that will change, again and again; those that have been told, and whose nodes
+        have not failed, can be left out. Returns the pods that were written to, as they are now. Raises the
+        ApiError of a write that failed.
         """
         if rollout.updated_ready < rollout.download.min_updated_ready:
             return {}
@@ -166,10 +178,13 @@ class Announcing:
 
     async def _bring_jobs(self, rollout: Rollout, news: Sequence[News]) -> None:
         await self.end(rollout.owner, rollout.namespace, but=rollout.revision)
-        known = {job.metadata.name for job in self._jobs_of(rollout.owner, rollout.namespace)}
+        known = {job.metadata.name: job for job in self._jobs_of(rollout.owner, rollout.namespace)}
         for job in jobs_for(rollout, news):
-            if job.metadata.name in known:
+            before = known.get(job.metadata.name)
+            if before is not None and not has_given_up(before, self._clock.now()):
                 continue
+            if before is not None:
+                await self._jobs.delete(before)
             try:
                 await self._jobs.create(job)
             except AlreadyExistsError:  # somebody else's, or the watch is late: the pods will tell

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, OwnerReference
 from tests.fakes.clock import FakeClock
-from tests.fakes.following import following
+from tests.fakes.following import following, until
 from tests.functional.update_world import UpdateWorld, update_world
 from tests.unit.revisions import container, revision
 
@@ -139,6 +140,26 @@ async def test_another_revision_replaces_jobs_and_announcements(
     jobs = [name for _, name in world.server.storage.of("imagepulljobs")]
     assert jobs == ["web-3-app"]
     assert _told(world, "web-1")["revision"] == "web-3"
+
+
+@pytest.mark.parametrize(("minutes", "anew"), [(1, False), (10, True)])
+async def test_nodes_that_failed_are_asked_anew_after_a_while(
+    world: UpdateWorld, minutes: int, anew: bool
+) -> None:
+    jobs = Informer(world.client, IMAGE_PULL_JOBS, world.metrics)
+    clock = FakeClock(datetime.now(UTC) + timedelta(minutes=minutes))
+    announcing = Announcing(world.client, world.pods, KubeObjects(world.client, jobs), clock)
+    pods, key = await _pods(world, 1), Key("default", "web-2-app")
+    async with following(jobs):
+        await announcing.announce(_rollout(), pods)
+        first = dict(world.server.document("imagepulljobs", key.name, key.namespace))
+        world.server.store("imagepulljobs", {**first, "status": {"desired": 1, "failed": 1}})
+        await until(jobs, lambda: any(each.status.failed for each in jobs.list()))
+
+        await announcing.announce(_rollout(), pods)
+
+    stored = world.server.document("imagepulljobs", key.name, key.namespace)
+    assert (stored["metadata"]["uid"] != first["metadata"]["uid"]) is anew
 
 
 async def test_at_the_end_the_jobs_go_and_with_them_the_pins(

@@ -173,19 +173,32 @@ async def test_an_image_that_cannot_be_pulled_costs_nobody_anything(world: Resta
     assert all(names.NEXT_REVISION_ANNOTATION not in pod["metadata"]["annotations"] for pod in after)
 
 
-async def test_a_controller_killed_again_and_again_leaves_no_pod_behind(
-    world: Restarting, web: RealSet
+@pytest.mark.parametrize("who", ["controller", "agent"])
+async def test_whoever_is_killed_again_and_again_no_pod_is_left_behind(
+    world: Restarting, web: RealSet, who: str
 ) -> None:
     refs, chance = [world.image.ref, f"{world.image.name}:v2"], random.Random(7)
     await _begin(web, [_app(refs[0])], updateStrategy={**ONE_BY_ONE, "maxUnavailable": 2})
 
     for number in range(1, 5):
-        await web.set_image(refs[number % 2])
+        colour = ("red", "blue")[number % 2]
+        template = web.document([_app(refs[number % 2])], template=_pod(colour))["spec"]["template"]
+        await web.patch(template=template)
         for _ in range(2):
-            await asyncio.sleep(chance.uniform(0.0, 1.0))  # whatever it does just then
-            await world.centre.process.kill()
-            world.centre.process.start()
+            await asyncio.sleep(chance.uniform(0.0, 1.0))  # whatever is done just then
+            await _kill(world, who)
         await web.settled(120)
 
     pods = await web.pods()
-    assert [len(world.starts(pod)) for pod in pods] == [5] * REPLICAS
+    assert [[each.colour for each in world.starts(pod)] for pod in pods] == [
+        ["red", "blue", "red", "blue", "red"]
+    ] * REPLICAS
+
+
+async def _kill(world: Restarting, who: str) -> None:
+    if who == "agent":
+        await world.agent.kill()
+        await world.agent.start()
+    else:
+        await world.centre.process.kill()
+        world.centre.process.start()

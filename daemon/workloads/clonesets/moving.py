@@ -19,6 +19,8 @@ from daemon.workloads.clonesets.views import PREPARING_UPDATE, PodView
 
 log = structlog.get_logger()
 
+_UNPREPARED_AGAIN = 60.0
+"""Seconds between two looks at nodes that could not be prepared."""
 _BY_POLICY = MustRecreate("ReCreate", message="the set's updateStrategy replaces pods")
 
 
@@ -61,6 +63,7 @@ class Moving:
         if self._upcoming is not None and await self._upcoming.announce(run, plan):
             plan = plan_rollout(run.observe())
         run.wakes += [view.preparing for view in plan.upcoming if view.preparing is not None]
+        run.wakes += [_UNPREPARED_AGAIN for view in plan.upcoming if view.unprepared][:1]
         return plan
 
     async def _send(self, run: Run, view: PodView) -> None:

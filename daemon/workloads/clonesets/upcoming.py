@@ -52,9 +52,16 @@ class Upcoming:
             run.settings.in_place
             and view.available
             and not view.doomed
+            and (bool(view.unprepared) or not _knows(run, view))
             and self._agent_alive(view.pod.spec.node_name)
             and run.difference(view.revision) is None
         )
+
+
+def _knows(run: Run, view: PodView) -> bool:
+    """Whether the pod was told of the revision."""
+    told = next_revision_of(view.pod)
+    return told is not None and told.revision == run.history.update.metadata.name
 
 
 def download_of(obj: CloneSet) -> Download:
