@@ -1,0 +1,127 @@
+"""Hooks of the life of a CloneSet's pods: what they hold, until when, and what lets a pod go."""
+
+from typing import Any
+
+import pytest
+
+from daemon import names
+from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
+
+IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
+GUARD = {"labelsHandler": {"guard": "on"}}
+
+
+async def test_a_hook_holds_a_pod_until_somebody_lets_it_go() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate=GUARD)
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        held = world.images()
+
+        _guard(world, None)
+        await world.until(lambda: _state(world) == "Updated")
+        changed = world.images()
+        _guard(world, "on")
+        await world.settled()
+
+        assert (held, changed, _state(world)) == (["app:1"], ["app:2"], "Normal")
+
+
+async def test_a_pod_that_is_held_may_be_out_of_traffic() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate={**GUARD, "markPodNotReady": True})
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        message = _condition(world, "KruisePodReady")
+
+        _guard(world, None)
+        await world.until(lambda: _state(world) == "Updated")
+        await world.until(lambda: _condition(world, "KruisePodReady")["status"] == "True")
+
+        assert message["status"] == "False"
+        assert message["message"] == '[{"userAgent":"Lifecycle","key":"preUpdateHook"}]'
+
+
+async def test_a_roll_back_lets_a_held_pod_go() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate=GUARD)
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+
+        world.set_image("app:1")
+        await world.settled()
+
+        assert (_state(world), world.images()) == ("Normal", ["app:1"])
+
+
+@pytest.mark.parametrize("how", ["scale", "recreate"])
+async def test_a_hook_holds_a_pod_before_it_is_deleted(how: str) -> None:
+    async with cloneset_world() as world:
+        pods = await _guarded(world, preDelete=GUARD)
+        if how == "scale":
+            world.change(replicas=0)
+        else:
+            world.change(updateStrategy={"type": "ReCreate"})
+            world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        _guard(world, None)
+        await world.until(lambda: not world.uids() & pods)
+
+        await world.settled()
+
+
+async def test_a_pod_that_was_to_go_stays_when_it_is_wanted_again() -> None:
+    async with cloneset_world() as world:
+        pods = await _guarded(world, preDelete=GUARD)
+        world.change(replicas=0)
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        world.change(replicas=1)
+        await world.settled()
+
+        assert (world.uids(), _state(world)) == (pods, "Normal")
+
+
+async def test_a_new_pod_counts_when_its_handlers_are_there() -> None:
+    async with cloneset_world() as world:
+        finalizers = {"finalizersHandler": ["example.io/unready-blocker"]}
+        world.apply(spec(1, lifecycle={"preNormal": finalizers}))
+        await world.until(lambda: world.status().get("readyReplicas") == 1)
+        before = world.status()["availableReplicas"]
+
+        world.patch_pod(
+            world.pods()[0]["metadata"]["name"],
+            lambda it: it["metadata"].update(finalizers=["example.io/unready-blocker"]),
+        )
+        await world.settled()
+
+        assert before == 0
+
+
+async def _guarded(world: CloneSetWorld, **lifecycle: Any) -> set[str]:
+    """One pod that carries the guard's label."""
+    document = spec(1, updateStrategy=IN_PLACE, lifecycle=lifecycle)
+    document["template"]["metadata"] = {"labels": {"app": "web", "guard": "on"}}
+    world.apply(document)
+    await world.settled()
+    return world.uids()
+
+
+def _guard(world: CloneSetWorld, value: str | None) -> None:
+    def change(it: dict[str, Any]) -> None:
+        it["metadata"]["labels"].pop("guard", None)
+        if value is not None:
+            it["metadata"]["labels"]["guard"] = value
+
+    world.patch_pod(world.pods()[0]["metadata"]["name"], change)
+
+
+def _state(world: CloneSetWorld) -> str:
+    (pod, *_) = world.pods()
+    return str(pod["metadata"]["labels"].get(names.LIFECYCLE_STATE_LABEL, ""))
+
+
+def _condition(world: CloneSetWorld, type_: str, place: int = 0) -> dict[str, Any]:
+    found = [each for each in world.pods()[place]["status"].get("conditions", ()) if each["type"] == type_]
+    return found[0] if found else {}
