@@ -1,5 +1,7 @@
 """Restarts for changed labels and annotations, beside an API server and a runtime that fail on demand."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -183,3 +185,16 @@ async def test_crashes_are_shown_apart_from_planned_restarts(kubelet: SmallKubel
         await in_sync(kubelet)
 
         assert registry.get_sample_value(series, labels) == 1
+
+
+async def test_two_that_count_at_the_same_time_count_both(kubelet: SmallKubelet) -> None:
+    kubelet.run()
+    async with agent(kubelet.world):
+        await in_sync(kubelet)
+        pod = kubelet.world.around.pods.list()[0]
+        reports = kubelet.world.around.reports
+
+        stops = [{"app": "containerd://1"}, {"log": "containerd://2"}, {"app": "containerd://1"}]
+        await asyncio.gather(*(reports.tell(pod, stopped=each) for each in stops))
+
+    assert json.loads(kubelet.annotations[PLANNED]) == {"app": 1, "log": 1}
