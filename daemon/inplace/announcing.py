@@ -21,18 +21,21 @@ from daemon.inplace.changes import left_of, touched_by
 from daemon.inplace.diff import InPlace, MustRecreate, diff
 from daemon.inplace.templates import Revision
 from daemon.kube.client import ApiClient
+from daemon.kube.errors import ForbiddenError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import strategic_merge_patch
 from daemon.objects.images import CompletionPolicy, ImagePullJob, ImagePullJobSpec, PullPolicy
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, ObjectMeta, OwnerReference
 from daemon.objects.next_revisions import NextRevision, next_revision_of, written
+from daemon.objects.references import InvalidReferenceError, parse
 
 _AT_ONCE = 16
 """Pods that are told at the same time."""
 _NODES = 10
 """Nodes that pull at the same time, where the workload does not say."""
 _RETRIES = 3
+_LONGEST_LABEL = 63
 _AGAIN = 300.0
 """Seconds after which nodes that failed to pull an image are asked anew: its registry may be mended."""
 
@@ -115,7 +118,10 @@ def jobs_for(rollout: Rollout, news: Sequence[News]) -> tuple[ImagePullJob, ...]
             metadata=ObjectMeta(
                 name=f"{rollout.revision}-{container}",
                 namespace=rollout.namespace,
-                labels={**rollout.selector.match_labels, names.TEMPLATE_HASH_LABEL: rollout.revision},
+                labels={
+                    **rollout.selector.match_labels,
+                    names.TEMPLATE_HASH_LABEL: _labelled(rollout.revision),
+                },
                 owner_references=(rollout.owner,),
             ),
             spec=ImagePullJobSpec(
@@ -161,22 +167,32 @@ class Announcing:
         if rollout.updated_ready < rollout.download.min_updated_ready:
             return {}
         news = tuple(news_of(rollout, pods))
-        await self._bring_jobs(rollout, news)
-        due = [each for each in news if not each.is_told or _told_of(each.pod) != rollout.revision]
+        missing = await self._bring_jobs(rollout, news)
+        due = [
+            each
+            for each in news
+            if (not each.is_told or _told_of(each.pod) != rollout.revision)
+            and missing.isdisjoint(each.change.images.values())
+        ]
         told = await asyncio.gather(*(self._tell(rollout, each) for each in due))
         return {pod.metadata.key: pod for pod in told if pod is not None}
 
     async def end(self, owner: OwnerReference, namespace: str, *, but: str = "") -> None:
         """Remove the jobs that were made for the workload, those of the revision *but* excepted."""
         for job in self._jobs_of(owner, namespace):
-            if job.metadata.labels.get(names.TEMPLATE_HASH_LABEL) != but:
+            if job.metadata.labels.get(names.TEMPLATE_HASH_LABEL) != _labelled(but):
                 await self._jobs.delete(job)
 
     async def withdraw(self, pods: Iterable[LocalPod]) -> None:
         """Take back what *pods* were told, and what their nodes answered: they stay what they are."""
         await asyncio.gather(*(self._untell(pod) for pod in pods))
 
-    async def _bring_jobs(self, rollout: Rollout, news: Sequence[News]) -> None:
+    async def _bring_jobs(self, rollout: Rollout, news: Sequence[News]) -> set[str]:
+        """Have a job for each image; return the images that none will bring, though they could be pulled.
+
+        Pods that need those are told nothing, so that nobody waits for it.
+        """
+        missing: set[str] = set()
         await self.end(rollout.owner, rollout.namespace, but=rollout.revision)
         known = {job.metadata.name: job for job in self._jobs_of(rollout.owner, rollout.namespace)}
         for job in jobs_for(rollout, news):
@@ -185,10 +201,20 @@ class Announcing:
                 continue
             if before is not None:
                 await self._jobs.delete(before)
-            try:
-                await self._jobs.create(job)
-            except AlreadyExistsError:  # somebody else's, or the watch is late: the pods will tell
-                log.info("a job of that name is there already", job=str(job.metadata.key))
+            if not await self._create(job) and _can_be_pulled(job.spec.image):
+                missing.add(job.spec.image)
+        return missing
+
+    async def _create(self, job: ImagePullJob) -> bool:
+        """Whether there is a job of that name now."""
+        try:
+            await self._jobs.create(job)
+        except AlreadyExistsError:  # somebody else's, or the watch is late: the pods will tell
+            log.info("a job of that name is there already", job=str(job.metadata.key))
+        except (InvalidError, ForbiddenError) as error:
+            log.warning("image not fetched beforehand", job=str(job.metadata.key), error=str(error))
+            return False
+        return True
 
     def _jobs_of(self, owner: OwnerReference, namespace: str) -> list[ImagePullJob]:
         return [
@@ -223,6 +249,19 @@ class Announcing:
                 return None
         self._pods.learn(told)
         return told
+
+
+def _can_be_pulled(image: str) -> bool:
+    """Whether it is the name of an image at all: of one that is not, the pods' agents tell."""
+    try:
+        return bool(parse(image))
+    except InvalidReferenceError:
+        return False
+
+
+def _labelled(revision: str) -> str:
+    """*revision* as the value of a label, which may be shorter than a name: its end tells it from others."""
+    return revision[-_LONGEST_LABEL:].lstrip("-.")
 
 
 def _told_of(pod: LocalPod) -> str:

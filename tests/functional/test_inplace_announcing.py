@@ -14,6 +14,7 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, OwnerReference
+from tests.fakes.apifaults import Fault
 from tests.fakes.clock import FakeClock
 from tests.fakes.following import following, until
 from tests.functional.update_world import UpdateWorld, update_world
@@ -160,6 +161,29 @@ async def test_nodes_that_failed_are_asked_anew_after_a_while(
 
     stored = world.server.document("imagepulljobs", key.name, key.namespace)
     assert (stored["metadata"]["uid"] != first["metadata"]["uid"]) is anew
+
+
+@pytest.mark.parametrize(("image", "told"), [("repo/app:2", 0), ("No Image", 1)])
+async def test_nobody_waits_for_an_image_that_no_job_brings(
+    world: UpdateWorld, announcing: Announcing, image: str, told: int
+) -> None:
+    world.server.fail(Fault(status=403, verb="create", resource="imagepulljobs"))
+    new = revision(container("app", image), container("side", "repo/side:1"))
+
+    assert len(await announcing.announce(_rollout(new), await _pods(world, 1))) == told
+
+
+async def test_a_long_name_makes_a_label_that_is_short_enough(
+    world: UpdateWorld, announcing: Announcing
+) -> None:
+    name = f"{'long-' * 20}6d9f"
+
+    await announcing.announce(_rollout(revision_name=name), await _pods(world, 1))
+    await announcing.announce(_rollout(revision_name=name), await _pods(world, 1))
+
+    (job,) = world.server.storage.of("imagepulljobs").values()
+    label = job["metadata"]["labels"][names.TEMPLATE_HASH_LABEL]
+    assert (len(label) <= 63, label.endswith("6d9f")) == (True, True)
 
 
 async def test_at_the_end_the_jobs_go_and_with_them_the_pins(
