@@ -19,6 +19,8 @@ from daemon.workloads.clonesets.surroundings import SetSurroundings
 
 log = structlog.get_logger()
 
+_UNTRIED = "does not support dry run"
+"""What the API server says of a webhook that it cannot call when nothing is to be kept."""
 _TRIES = 10
 """Names that are tried for a new revision at most in one pass."""
 
@@ -129,10 +131,17 @@ class Histories:
         except AlreadyExistsError:
             return None
         except RefusedError as error:
-            return Trouble("InvalidTemplate", in_template(error))
+            return judgement(error)
         except ForbiddenError:
             return None  # a quota, or a policy that also looks at what there is: told when pods are made
         return None
+
+
+def judgement(error: RefusedError) -> Trouble | None:
+    """What a refused trial says of the template; nothing where somebody's webhook only cannot be tried."""
+    if _UNTRIED in error.message:
+        return None
+    return Trouble("InvalidTemplate", in_template(error))
 
 
 def in_template(error: RefusedError) -> str:
