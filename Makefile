@@ -47,9 +47,10 @@ cluster: $(STAMP) setup  ## A real Kubernetes with the project in it, to try thi
 cluster-down:  ## End it
 	@test ! -x $(BIN)/python || $(BIN)/python -m tests.testbed.local down
 
-bench: $(STAMP) setup  ## Ratios against bare CRI calls, memory, restarts, many nodes (LONG=1: 200 jobs on 1,000 nodes)
+bench: $(STAMP) setup  ## Ratios against bare CRI calls, memory, as pods, restarts, many nodes (LONG=1: 200 jobs on 1,000 nodes)
 	@$(BIN)/python -m tests.bench.caching
 	@$(INSIDE) $(BIN)/python -m tests.bench
+	@$(INSIDE) $(BIN)/python -m tests.bench.cluster_pods
 	@$(INSIDE) $(BIN)/python -m tests.bench.restarts
 	@$(INSIDE) $(BIN)/python -m tests.bench.controller_scale $(if $(LONG),--long)
 
