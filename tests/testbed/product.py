@@ -13,6 +13,7 @@ from tests.testbed.cluster import Cluster
 from tests.testbed.images import Build, configured
 from tests.testbed.imaging import CHECKOUT, Builder
 from tests.testbed.layers import directory_layer
+from tests.testbed.processes import until
 from tests.testbed.programs import helm_binary
 from tests.testbed.pushing import Image, ImageMaker
 from tests.testbed.session import TestbedError, current_session
@@ -93,6 +94,13 @@ class Installation:
     async def uninstall(self) -> None:
         """Remove the release and wait until its pods are gone."""
         await self.helm("uninstall", RELEASE, "--namespace", self.namespace, "--wait")
+        pods = f"/api/v1/namespaces/{self.namespace}/pods"
+
+        async def are_gone() -> bool:
+            return not (await self.cluster.api.get(pods))["items"]
+
+        # Helm waits for what it made, not for the pods that a DaemonSet made.
+        await until(are_gone, timeout=READY_DEADLINE, what="the end of all pods", pause=0.1)
 
     def values(self) -> dict[str, Any]:
         """What the chart must be told of this cluster: its image, and what its node has elsewhere."""
