@@ -97,7 +97,9 @@ def why_update(obj: CloneSet, pod: LocalPod, now: datetime) -> Iterator[str]:
 
 
 def headline(rollout: Rollout) -> str:
-    """The set's state on one line."""
+    """The set's state on one line, as the controller tells it; counted here while it has told nothing yet."""
+    if rollout.message and rollout.message != UNSEEN:
+        return f"cloneset/{rollout.name}: {rollout.message}"
     count = f"{rollout.updated} of {rollout.expected} updated"
     count += f", {rollout.available} of {rollout.replicas} available"
     return f"cloneset/{rollout.name}: {count}" + (f"; {rollout.message}" if rollout.message else "")

@@ -126,10 +126,15 @@ def test_pods_that_move_stand_first() -> None:
     assert [row.name for row in rows] == ["c", "waits", "done"]
 
 
-def test_the_headline_counts_and_gives_the_reason() -> None:
+def test_the_headline_is_what_the_controller_tells_or_counts_itself() -> None:
     obj = told(clone_set(replicas=2), updated_replicas=1, expected_updated_replicas=2, available_replicas=1)
 
-    assert headline(rollout_of(obj, [], NOW)) == "cloneset/web: 1 of 2 updated, 1 of 2 available; 1 of 2"
+    unseen = msgspec.structs.replace(obj, status=msgspec.structs.replace(obj.status, observed_generation=0))
+
+    assert headline(rollout_of(obj, [], NOW)) == "cloneset/web: 1 of 2"
+    assert (
+        headline(rollout_of(unseen, [], NOW)) == f"cloneset/web: 1 of 2 updated, 1 of 2 available; {UNSEEN}"
+    )
 
 
 def test_a_spec_that_nobody_has_seen_is_neither_done_nor_stuck() -> None:
