@@ -90,7 +90,7 @@ async def test_it_writes_its_own_status_lease_and_events_and_nothing_else(cluste
     assert lease["leaseDurationSeconds"] <= 60
 
 
-async def test_it_reads_its_own_object_and_lease_and_pods_and_nothing_else(cluster: AgentWorld) -> None:
+async def test_it_reads_what_is_its_own_nodes_and_nothing_else(cluster: AgentWorld) -> None:
     cluster.store(wanting(app="v1"))
 
     async with cluster.running():
@@ -100,6 +100,7 @@ async def test_it_reads_its_own_object_and_lease_and_pods_and_nothing_else(clust
     assert {(each.resource, each.query.get("fieldSelector")) for each in watches} == {
         ("nodeimages", f"metadata.name={NODE}"),
         ("pods", f"spec.nodeName={NODE}"),
+        ("containerrecreaterequests", f"status.nodeName={NODE}"),
     }
     assert {each.resource for each in cluster.server.requests if each.verb == "get"} <= {"leases"}
 
