@@ -2,10 +2,10 @@
 
     .venv/bin/python -m tests.testbed.enter -- .venv/bin/python -m tests.bench.preparing --replicas 10
 
-A whole cluster of one node, with controller and agent of the checkout; one pod at a time. Told is how long
-it takes in all, for how long each pod was not Ready, and the least of that: from the container's end to the
-start of its successor, as the container itself has noted both. On one node, the first pod alone waits for an
-unprepared pull: that is the worst figure.
+A whole cluster of one node, with controller and agent of the checkout. Told is how long it takes in all, for
+how long each pod was not Ready, and the least of that: from the container's end to the start of its
+successor, as the container itself has noted both. On one node, all pods wait for the same pull if they change
+at the same time, and the first alone if they do one after the other: that is the worst figure then.
 """
 
 import argparse
@@ -66,7 +66,7 @@ async def _rollout(world: Restarting, web: RealSet, image: str, way: str) -> dic
     }
 
 
-async def measure(replicas: int) -> list[dict[str, Any]]:
+async def measure(replicas: int, away: str) -> list[dict[str, Any]]:
     """All ways, one after the other, in one cluster."""
     cluster = Cluster(current_session().new_directory("p"), kubelet_settings={"maxPods": 60})
     found = []
@@ -86,7 +86,11 @@ async def measure(replicas: int) -> list[dict[str, Any]]:
             await web.settled(300)
             for number, (way, strategy) in enumerate(WAYS.items(), 1):
                 await web.patch(
-                    updateStrategy={"inPlaceUpdateStrategy": None, "maxUnavailable": 1, **strategy}
+                    updateStrategy={
+                        "inPlaceUpdateStrategy": None,
+                        "maxUnavailable": int(away) if away.isdecimal() else away,
+                        **strategy,
+                    }
                 )
                 await web.settled()
                 found.append(await _rollout(world, web, await _image(world, number), way))
@@ -100,7 +104,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print; the figures judge nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", type=int, default=10)
-    for figures in asyncio.run(measure(parser.parse_args(arguments).replicas)):
+    parser.add_argument("--max-unavailable", default="1", help="pods at the same time, such as 100%%")
+    options = parser.parse_args(arguments)
+    for figures in asyncio.run(measure(options.replicas, options.max_unavailable)):
         print(json.dumps(figures))
     return 0
 
