@@ -1,8 +1,8 @@
 """What holds for all nodes, whatever pods ask for: with a kubelet in miniature that does what it is told."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import msgspec
@@ -20,47 +20,59 @@ from daemon.resizes.plans import Observed, Plan, PodSeen, Resize
 from daemon.resizes.targets import PARTS, defaulted, number, resizable, target_of
 from tests.unit.resize_pods import MIB, numbers, pod, res, world
 
-CPU = st.sampled_from(["50m", "100m", "0.3", "500m", "1", "1.5", "3", "64"])
-MEMORY = st.sampled_from(["32Mi", "64Mi", "96Mi", "0.25Gi", "1Gi", "3Gi", "1Ti"])
-HOSTILE = st.sampled_from(["", "-1", "lots", "1e99", "nan", None, True, 5, 0.1, "0"])
-AMOUNTS = st.fixed_dictionaries({}, optional={"cpu": CPU, "memory": MEMORY})
-ODD = st.dictionaries(
-    st.sampled_from(["cpu", "memory", "gpu", "ephemeral-storage"]), HOSTILE | CPU | MEMORY, max_size=2
-)
-PART = st.fixed_dictionaries({}, optional={"requests": AMOUNTS, "limits": AMOUNTS})
-ODD_PART = st.fixed_dictionaries({}, optional={"requests": ODD, "limits": ODD})
-POLICY = st.sampled_from(["Wait", "Rollback"])
-WISHES = st.fixed_dictionaries(
-    {"containers": st.dictionaries(st.sampled_from(["app", "log", "db"]), PART | ODD_PART, min_size=1)},
-    optional={"onDeferred": POLICY, "onInfeasible": POLICY, "deadlineSeconds": st.sampled_from([0, 60])},
-)
+CPU = ("50m", "100m", "0.3", "500m", "1", "64")
+MORE_CPU = ("0.8", "1", "2", "64")
+MEMORY = ("32Mi", "64Mi", "96Mi", "0.25Gi", "1Gi")
+MORE_MEMORY = ("48Mi", "128Mi", "0.5Gi", "1Gi", "1Ti")
+HOSTILE = ("", "-1", "lots", "1e99", "nan", None, True, 5, 0.1, "0")
+POLICIES = ("Wait", "Rollback")
 
 
-def valid(requests: Mapping[str, str], limits: Mapping[str, str]) -> Mapping[str, Mapping[str, str]]:
-    """As the API server completes it."""
-    return {"requests": {**limits, **requests}, "limits": dict(limits)}
+def chosen(random: Random, **choices: tuple[str, ...]) -> dict[str, str]:
+    """Some of the resources, each with one of its quantities."""
+    return {name: random.choice(texts) for name, texts in choices.items() if random.random() < 0.6}
 
 
-SPECS = st.builds(
-    valid,
-    st.fixed_dictionaries({}, optional={"cpu": st.sampled_from(["50m", "100m"]), "memory": st.just("64Mi")}),
-    st.fixed_dictionaries({}, optional={"cpu": st.sampled_from(["100m", "1"]), "memory": st.just("128Mi")}),
-)
-USAGE = st.sampled_from([1, 30, 60, 100, 500])
+def wanted(random: Random) -> dict[str, Any]:
+    """What is asked of one container; of one in ten, something that no container can have."""
+    part: dict[str, dict[str, Any]] = {
+        "requests": chosen(random, cpu=CPU, memory=MEMORY),
+        "limits": chosen(random, cpu=MORE_CPU, memory=MORE_MEMORY),
+    }
+    if random.random() < 0.1:
+        resource = random.choice(("cpu", "memory", "gpu", "ephemeral-storage"))
+        part[random.choice(PARTS)][resource] = random.choice(HOSTILE)
+    return part
 
 
-@st.composite
-def pods(draw: st.DrawFn, name: str) -> LocalPod:
+def asked(random: Random) -> str:
+    """An annotation; one in twenty is none at all."""
+    if random.random() < 0.05:
+        return random.choice(("x", "{", "[]", '{"containers":{}}'))
+    names_ = random.choice((("app",), ("log",), ("app", "log"), ("app", "db")))
+    wish: dict[str, Any] = {"containers": {name: wanted(random) for name in names_}}
+    if random.random() < 0.5:
+        wish |= {"onDeferred": random.choice(POLICIES), "onInfeasible": random.choice(POLICIES)}
+        wish["deadlineSeconds"] = random.choice((0, 60))
+    return json.dumps(wish)
+
+
+def spec(random: Random) -> dict[str, dict[str, str]]:
+    """Resources of a container, as the API server completes them."""
+    limits = chosen(random, cpu=("1",), memory=("128Mi",))
+    return {"requests": {**limits, **chosen(random, cpu=("50m", "100m"), memory=("64Mi",))}, "limits": limits}
+
+
+def running(random: Random, name: str) -> LocalPod:
     """A running pod that asks for something."""
-    app, log = draw(SPECS), draw(SPECS)
-    bare = pod(name, app=app, more={"log": log})
+    app, log = spec(random), spec(random)
     return pod(
         name,
-        wish=draw(WISHES | st.text(max_size=5)) or "x",
+        wish=asked(random),
         app=app,
         more={"log": log},
-        qos=qos_of(bare, {}),
-        spec={"priority": draw(st.integers(0, 2))},
+        qos=qos_of(pod(name, app=app, more={"log": log}), {}),
+        spec={"priority": random.randrange(3)},
     )
 
 
@@ -136,17 +148,22 @@ def _in_force(old: LocalPod) -> LocalPod:
     return msgspec.convert(document, LocalPod)
 
 
-@st.composite
-def nodes(draw: st.DrawFn) -> Node:
-    """A node with a few pods on it, which fit."""
-    found = {name: draw(pods(name)) for name in draw(st.sets(st.sampled_from("abcd"), min_size=1))}
+def node_of(seed: int) -> Node:
+    """A node with a few pods on it."""
+    random = Random(seed)
+    found = {name: running(random, name) for name in "abcdef"[: random.randint(1, 6)]}
     return Node(
         found,
-        {name: draw(USAGE) for name in found},
-        draw(st.sampled_from([1000, 2000, 4000])),
-        draw(st.sampled_from([1, 4])) * 1024 * MIB,
-        draw(st.sampled_from([Room(), Room(500, 512 * MIB)])),
+        {name: random.choice((1, 30, 60, 100, 500)) for name in found},
+        random.choice((1000, 2000, 4000)),
+        random.choice((1, 4)) * 1024 * MIB,
+        random.choice((Room(), Room(500, 512 * MIB))),
     )
+
+
+def nodes() -> st.SearchStrategy[Node]:
+    """Any such node: chosen evenly, as what is wanted means little where it is small."""
+    return st.integers(0, 2**32 - 1).map(node_of)
 
 
 def _broken_rules(before: LocalPod, after: LocalPod) -> list[str]:
