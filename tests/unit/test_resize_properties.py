@@ -20,12 +20,13 @@ from daemon.resizes.plans import Observed, Plan, PodSeen, Resize
 from daemon.resizes.targets import PARTS, defaulted, number, resizable, target_of
 from tests.unit.resize_pods import MIB, numbers, pod, res, world
 
-CPU = ("50m", "100m", "0.3", "500m", "1", "64")
-MORE_CPU = ("0.8", "1", "2", "64")
+CPU = ("50m", "100m", "0.3", "500m", "0.8", "1")
+MORE_CPU = ("1", "1.5", "2", "64")
 MEMORY = ("32Mi", "64Mi", "96Mi", "0.25Gi", "1Gi")
-MORE_MEMORY = ("48Mi", "128Mi", "0.5Gi", "1Gi", "1Ti")
+MORE_MEMORY = ("48Mi", "1Gi", "1.5Gi", "1Ti")
 HOSTILE = ("", "-1", "lots", "1e99", "nan", None, True, 5, 0.1, "0")
 POLICIES = ("Wait", "Rollback")
+EQUAL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
 
 
 def chosen(random: Random, **choices: tuple[str, ...]) -> dict[str, str]:
@@ -39,7 +40,7 @@ def wanted(random: Random) -> dict[str, Any]:
         "requests": chosen(random, cpu=CPU, memory=MEMORY),
         "limits": chosen(random, cpu=MORE_CPU, memory=MORE_MEMORY),
     }
-    if random.random() < 0.1:
+    if random.random() < 0.05:
         resource = random.choice(("cpu", "memory", "gpu", "ephemeral-storage"))
         part[random.choice(PARTS)][resource] = random.choice(HOSTILE)
     return part
@@ -49,7 +50,8 @@ def asked(random: Random) -> str:
     """An annotation; one in twenty is none at all."""
     if random.random() < 0.05:
         return random.choice(("x", "{", "[]", '{"containers":{}}'))
-    names_ = random.choice((("app",), ("log",), ("app", "log"), ("app", "db")))
+    every = (("app",), ("app",), ("log",), ("log",), ("app", "log"), ("app", "log"), ("app", "db"))
+    names_ = random.choice(every)
     wish: dict[str, Any] = {"containers": {name: wanted(random) for name in names_}}
     if random.random() < 0.5:
         wish |= {"onDeferred": random.choice(POLICIES), "onInfeasible": random.choice(POLICIES)}
@@ -59,13 +61,14 @@ def asked(random: Random) -> str:
 
 def spec(random: Random) -> dict[str, dict[str, str]]:
     """Resources of a container, as the API server completes them."""
-    limits = chosen(random, cpu=("1",), memory=("128Mi",))
-    return {"requests": {**limits, **chosen(random, cpu=("50m", "100m"), memory=("64Mi",))}, "limits": limits}
+    limits = chosen(random, cpu=("2",), memory=("1Gi",))
+    return {"requests": {**limits, "cpu": "100m", **chosen(random, memory=("64Mi",))}, "limits": limits}
 
 
 def running(random: Random, name: str) -> LocalPod:
     """A running pod that asks for something."""
-    app, log = spec(random), spec(random)
+    both = (spec(random), spec(random))
+    app, log = random.choice((both, both, both, both, both, both, (EQUAL, EQUAL), ({}, {})))
     return pod(
         name,
         wish=asked(random),
@@ -152,13 +155,11 @@ def node_of(seed: int) -> Node:
     """A node with a few pods on it."""
     random = Random(seed)
     found = {name: running(random, name) for name in "abcdef"[: random.randint(1, 6)]}
-    return Node(
-        found,
-        {name: random.choice((1, 30, 60, 100, 500)) for name in found},
-        random.choice((1000, 2000, 4000)),
-        random.choice((1, 4)) * 1024 * MIB,
-        random.choice((Room(), Room(500, 512 * MIB))),
-    )
+    usage = {name: random.choice((1, 30, 60, 100, 500)) for name in found}
+    node = Node(found, usage, 0, 0, random.choice((Room(), Room(500, 512 * MIB))))
+    node.cpu = node.taken.cpu + random.choice((0, 300, 700, 1500))
+    node.memory = node.taken.memory + random.choice((64, 512, 2048)) * MIB
+    return node
 
 
 def nodes() -> st.SearchStrategy[Node]:
@@ -194,7 +195,7 @@ def _broken_rules(before: LocalPod, after: LocalPod) -> list[str]:
 
 
 @given(nodes())
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_the_steps_never_take_more_than_the_node_has(node: Node) -> None:
     start = node.taken
     for _ in range(3):
@@ -207,7 +208,7 @@ def test_the_steps_never_take_more_than_the_node_has(node: Node) -> None:
 
 
 @given(nodes())
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_no_patch_is_sent_that_the_api_server_refuses_for_what_can_be_known(node: Node) -> None:
     for _ in range(3):
         for step in plan(node.observed()).steps:
@@ -227,7 +228,7 @@ def _asked(pod_: LocalPod) -> Room:
 
 
 @given(nodes())
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_every_node_comes_to_rest(node: Node) -> None:
     for _ in range(6):
         node.take(plan(node.observed()))
@@ -242,7 +243,7 @@ def test_every_node_comes_to_rest(node: Node) -> None:
 
 
 @given(nodes())
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_whoever_waits_for_room_does_not_fit(node: Node) -> None:
     for _ in range(6):
         node.take(plan(node.observed()))
