@@ -21,7 +21,7 @@ from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.meta import Key
 from daemon.objects.planned_restarts import unplanned_restarts
 from daemon.objects.running_containers import has_moved
-from daemon.restarts.memory import RELIST, PodMemory
+from daemon.restarts.memory import PodMemory
 from daemon.restarts.planner import concerns, plan
 from daemon.restarts.plans import Look, Plan, Record, Report, Stop, Unreadable
 from daemon.restarts.records import RecordError, record_of
@@ -71,18 +71,14 @@ class DriftRestarts:
     def start(self) -> None:
         """Begin to follow the pods."""
         self._around.pods.on_change(self._on_change)
-        now = self._around.clock.monotonic()
-        for pod in filter(concerns, self._around.pods.list()):
-            # When it changed last is not known: maybe just now.
-            self._memory(pod).updated_at = now
-            self._memory(pod).settled_at = now + RELIST
-        self.wake()
+        self.wake()  # When pods changed last is not known: maybe just now.
 
     def wake(self) -> None:
-        """Look anew at all pods."""
-        for pod in self._around.pods.list():
-            if concerns(pod):
-                self.controller.queue.add(pod.metadata.key)
+        """Look anew at all pods: a runtime came, went, or became another one."""
+        now = self._around.clock.monotonic()
+        for pod in filter(concerns, self._around.pods.list()):
+            self._memory(pod).hold(now)
+            self.controller.queue.add(pod.metadata.key)
 
     async def run(self) -> None:
         """Be the parent of all stops until ``close``; then wait for those that run."""

@@ -9,8 +9,8 @@ from daemon.engine.clock import Clock
 from daemon.objects.local_pods import LocalPod
 from daemon.restarts.plans import READ_AGAIN, Observed, Record, Stopping, Tries, Unreadable
 
-RELIST: Final = 1.2
-"""Seconds within which a kubelet has looked at all containers once more: each second, and some slack."""
+RELIST: Final = 2.0
+"""Seconds within which a kubelet has looked at all containers once more: it does each second, when it can."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0
 """Seconds before a stop that failed is tried again: doubling from the first to the last."""
 
@@ -43,6 +43,11 @@ class PodMemory:
         self.updated_at = now
         if wanted:
             self.settled_at = now + (max(RELIST, debounce) if is_busy else debounce)
+
+    def hold(self, now: float) -> None:
+        """The runtime came or went: its kubelet, too, has to look at the containers first."""
+        self.updated_at = now
+        self.settled_at = max(self.settled_at, now + RELIST)
 
     def observed(self, pod: LocalPod, clock: Clock) -> Observed:
         """The planner's view."""

@@ -40,6 +40,9 @@ async def storm(world: Restarting, pods: Sequence[str], rounds: int, kills: Kill
 
     Kills are spread over the changes by their order, not by time, so that none comes too late.
     """
+    await asyncio.sleep(
+        SETTLED
+    )  # a kubelet still looks at pods that have just started: most changes find none
     begun = time.monotonic()
     killer = _Killer(world, kills, len(pods) * rounds, seed)
     async with asyncio.TaskGroup() as group:
@@ -55,7 +58,7 @@ async def storm(world: Restarting, pods: Sequence[str], rounds: int, kills: Kill
 
 
 SETTLED = 3.0
-"""Seconds after the last change within which a restart too many would have come."""
+"""Seconds after which a kubelet is done with a pod, and within which a restart too many would have come."""
 
 
 async def _change(world: Restarting, pod: str, rounds: int, note: Callable[[], None]) -> None:
