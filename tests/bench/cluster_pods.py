@@ -165,7 +165,7 @@ async def compared(made: Bench, name: str, count: int, sizes: Sequence[int], run
 def _figures(name: str, count: int, ours: float, theirs: float, writes: int) -> list[Figure]:
     held = ours <= theirs + 0.3 if count == 1 else ours <= 1.5 * theirs
     most = 5 if count == 1 else 60
-    ratio = f"{ours:.2f} s, bare {theirs:.2f} s: {ours / theirs:.2f}x, +{ours - theirs:.2f} s"
+    ratio = f"{ours:.2f} s, bare {theirs:.2f} s: {ours / theirs:.2f}x, {ours - theirs:+.2f} s"
     return [
         Figure(name, ratio, "<= +0.3 s" if count == 1 else "<= 1.5x", held),
         # Progress is among them, and there is the more of it the longer the pulls last.
