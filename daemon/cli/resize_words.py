@@ -189,7 +189,8 @@ def room_lines(pod: LocalPod, node: LocalNode, pods: Sequence[LocalPod]) -> Iter
     free, whole = free_of(node, pods), allocatable_of(node)
     name = node.metadata.name
     yield f"node {name} has {_shown(whole)} for pods, {_shown(free.most(Room()))} of it is free"
-    others = [each for each in pods if is_taking(each) and each.metadata.uid != pod.metadata.uid]
+    rivals = (each for each in pods if is_taking(each) and each.metadata.uid != pod.metadata.uid)
+    others = [each for each in rivals if taken_by(each) != Room()]
     ranked = sorted(others, key=lambda each: _share(taken_by(each), whole), reverse=True)
     for each in ranked[:_HOLDERS]:
         key = each.metadata.key
