@@ -168,7 +168,7 @@ class Leading:
 
     @property
     def informers(self) -> Sequence[Informer[Any]]:
-        """Everything that is followed."""
+        """Everything that must be followed for a leader to lead."""
         return (
             self.jobs,
             self.lists,
@@ -178,7 +178,6 @@ class Leading:
             self._sealed,
             self.pods,
             self.recreates,
-            *(self._clone_sets.informers if self._clone_sets is not None else ()),
         )
 
     @property
@@ -204,6 +203,8 @@ class Leading:
             if self._pull_jobs.pods is not None:
                 group.create_task(self._pull_jobs.pods.watches.run(), name="pods")
             group.create_task(self._restart(), name="restarts")
+            if self._clone_sets is not None:
+                group.create_task(self._look_after(self._clone_sets), name="clone-sets")
 
     def _watch(self) -> None:
         self._keeper.watch()
@@ -214,8 +215,6 @@ class Leading:
         self._recreate_requests.watch()
         self._pod_gates.watch()
         self._restart_grants.watch()
-        if self._clone_sets is not None:
-            self._clone_sets.watch()
 
     def _controllers(self) -> Sequence[Controller[Key] | Controller[str]]:
         return (
@@ -230,7 +229,6 @@ class Leading:
             self._pod_gates.controller,
             self._restart_grants.controller,
             self._workload_restarts.controller,
-            *(self._clone_sets.controllers if self._clone_sets is not None else ()),
         )
 
     def _hear(self, silent: Mapping[str, datetime]) -> None:
@@ -256,6 +254,17 @@ class Leading:
             await self.restarts.synced()
             self._workload_restarts.watch()
             group.create_task(self._workload_restarts.pods.watches.run(), name="pods of restarts")
+
+    async def _look_after(self, sets: CloneSetController) -> None:
+        """Look after CloneSets: apart from all the rest, as their kind may be missing."""
+        async with asyncio.TaskGroup() as group:
+            for informer in sets.informers:
+                group.create_task(informer.run(), name=f"follow-{informer.resource.plural}")
+            for informer in sets.informers:
+                await informer.synced()
+            sets.watch()
+            for controller in sets.controllers:
+                group.create_task(controller.run(), name=controller.name)
 
     def _restarting(self, clock: Clock) -> restarting.Surroundings:
         return restarting.Surroundings(

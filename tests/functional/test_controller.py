@@ -40,8 +40,11 @@ async def test_a_job_fills_the_node_and_tells_the_truth(cluster: ControllerWorld
     assert status["message"] == "job has completed"
 
 
-async def test_it_leads_where_the_kinds_of_our_own_are_not_installed(cluster: ControllerWorld) -> None:
-    del cluster.agent.server.kinds["workloadrestarts"]
+@pytest.mark.parametrize("missing", ["workloadrestarts", "clonesets"])
+async def test_it_leads_where_kinds_of_workloads_are_not_installed(
+    cluster: ControllerWorld, missing: str
+) -> None:
+    del cluster.agent.server.kinds[missing]
     cluster.agent.store(node())
 
     async with cluster.leading(), cluster.agent.running():
