@@ -71,8 +71,10 @@ def test_a_query_s_brackets_are_closed(query: str) -> None:
 
 @each_query
 def test_a_query_names_labels_that_there_are(query: str) -> None:
-    scraped = {"job", "node", "namespace", "pod", "le"}
-    known = scraped.union(*labels_of().values())
+    scraped = {"job", "node", "namespace", "pod", "container", "le"}
+    ours = set().union(*labels_of().values())
+    # The scraped pod's own labels win, and ours of the same name are kept under another one.
+    known = scraped | ours | {f"exported_{name}" for name in ours & scraped}
 
     named = {name for group in re.findall(r"by \(([^)]*)\)", query) for name in group.split(", ")}
     matched = set(re.findall(r"[{,]([a-z]+)=", query))
