@@ -23,7 +23,7 @@ from tests.testbed.processes import free_port
 from tests.testbed.restarting import Restarting, boot_time, restarting
 from tests.testbed.session import current_session
 
-QUIET: Final = 1.5
+QUIET: Final = 3.0
 """Seconds for which a pod was left alone before it is changed: as most changes find it."""
 _OWN_WRITES: Final = frozenset({"patch", "create"})
 _OF_RESTARTS: Final = frozenset({"pods", "pods/status", "events"})
