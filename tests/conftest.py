@@ -1,6 +1,7 @@
 """What all tests can ask for."""
 
 import asyncio
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Asking for it when there is none makes one that nobody closes (pytest-asyncio #724), and its warning would
     fail whichever test runs when it is collected.
     """
+    # A shell starts what it runs in the background with Ctrl-C ignored, and programs under test inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     config.add_cleanup(loop.close)

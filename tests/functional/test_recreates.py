@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from grpclib.const import Status
+from structlog.testing import capture_logs
 
 from daemon import names
 from daemon.cri.v1 import runtime_pb2 as pb
@@ -395,19 +396,18 @@ async def test_a_request_for_a_pod_of_another_node_does_nothing(world: World) ->
     assert len(world.stops) == 1
 
 
-async def test_without_the_kind_it_is_asked_for_again(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_without_the_kind_it_is_asked_for_again(world: World) -> None:
     world.pod("app")
     kind = world.node.server.kinds.pop(PLURAL)
 
-    async with world.agent():
-        await world.until(lambda: world.node.server.discoveries >= 3)
-        world.node.server.kinds[PLURAL] = kind
-        world.ask("app")
-        await world.killed()
+    with capture_logs() as logs:
+        async with world.agent():
+            await world.until(lambda: world.node.server.discoveries >= 3)
+            world.node.server.kinds[PLURAL] = kind
+            world.ask("app")
+            await world.killed()
 
-    assert capsys.readouterr().out.count("requests not followed yet") == 1
+    assert [each["event"] for each in logs].count("requests not followed yet") == 1
 
 
 async def test_rights_that_come_late_are_waited_for(world: World) -> None:
