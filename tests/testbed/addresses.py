@@ -52,7 +52,9 @@ class Addresses:
         No proxy is needed for the one service that pods use: the API server itself listens on its ClusterIP.
         """
         commands = (
-            f"link add {self.bridge} type bridge forward_delay 0",
+            # An address of its own: else it takes the lowest of its ports', and with each new pod that may
+            # become another one, which the other pods do not know for half a minute.
+            f"link add {self.bridge} address 02:00:00:00:{self.number:02x}:01 type bridge forward_delay 0",
             f"address add {self.node}/24 dev {self.bridge}",
             f"address add {self.kubernetes}/32 dev {self.bridge}",
             f"link set {self.bridge} up",
