@@ -112,7 +112,9 @@ class Stepping:
         """What the updates of *pods* wait for."""
         told = [self._progress[pod.metadata.uid][1] for pod in pods if pod.metadata.uid in self._progress]
         reasons = Counter(each.reason for each in told if isinstance(each, Waiting | Failed))
-        return ", ".join(f"{count} pods {reason}" for reason, count in sorted(reasons.items()))
+        return ", ".join(
+            f"{count} pod{'s' if count > 1 else ''} {reason}" for reason, count in sorted(reasons.items())
+        )
 
     def forget(self, set_uid: str) -> None:
         """The set is gone."""
