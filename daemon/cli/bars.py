@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, TextIO
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from daemon.cli.drawing import Drawing
 from daemon.cli.following import Followed
 from daemon.cli.lines import is_held_up, result_lines, setback
 from daemon.cli.output import Paint, age, clean, rate, share, size
@@ -21,8 +20,6 @@ MOST_NAME: Final = 48
 LEAST_BAR: Final = 8
 MOST_BAR: Final = 40
 MOST_REASONS: Final = 2
-REFRESH: Final = 8
-"""Times a second that the terminal is drawn, whether or not news came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 )
 
 
-class BarReporter:
+class BarReporter(Drawing):
     """Draws on one terminal."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -54,24 +51,7 @@ class BarReporter:
         self._every: tuple[Followed, ...] = ()
         self._ended: set[str] = set()
         self._away = False
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=REFRESH,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+        super().__init__(stream, self._render)
 
     def show(self, every: Sequence[Followed], *, away: bool = False) -> None:
         """Draw the bars anew at the next refresh; print the lines of images that ended."""

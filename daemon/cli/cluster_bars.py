@@ -1,17 +1,16 @@
 """How jobs come over nodes, as bars: one for each job, and below it one for each node that pulls now."""
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, TextIO
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from daemon.cli.bars import REFRESH, elide
+from daemon.cli.bars import elide
 from daemon.cli.cluster_lines import News, counts
+from daemon.cli.drawing import Drawing
 from daemon.cli.output import Paint, clean
 from daemon.cli.shares import Share, Tracked
 
@@ -22,31 +21,14 @@ _NODES: Final = 6
 """Nodes that are shown of one job at most."""
 
 
-class BarReporter:
+class BarReporter(Drawing):
     """Draws on one terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._news = News(Paint(stream))
         self._every: tuple[Tracked, ...] = ()
         self._away = False
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._render,
-            refresh_per_second=REFRESH,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+        super().__init__(stream, self._render)
 
     def show(self, every: Sequence[Tracked], *, away: bool = False) -> None:
         """Draw the bars anew at the next refresh; print what ended or failed above them."""

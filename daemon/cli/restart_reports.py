@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, TextIO
 
+from daemon.cli.drawing import Drawing
 from daemon.cli.output import Colour, Paint, clean, is_terminal
 from daemon.cli.restarts import Progress, counts, end_line, line
 
@@ -86,31 +87,12 @@ class LineReporter:
             self._stream.flush()
 
 
-class BarReporter:
+class BarReporter(Drawing):
     """Draws on one terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
+        super().__init__(stream)
         self._news = News(Paint(stream))
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=self._console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def show(self, progress: Progress, *, away: bool = False) -> None:
         """Draw the bar anew; print failures above it."""

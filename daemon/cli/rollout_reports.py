@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Final, Protocol, Self, TextIO
 
+from daemon.cli.drawing import Drawing
 from daemon.cli.output import Colour, is_terminal
 from daemon.cli.rollouts import PodStep, Rollout, Step, headline
 
@@ -81,30 +82,8 @@ def _line(pod: PodStep) -> str:
     return f"  pod/{pod.name}: {pod.step}" + (f", {pod.reason}" if pod.reason else "")
 
 
-class TableReporter:
+class TableReporter(Drawing):
     """Draws on one terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=self._console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
 
     def show(self, rollout: Rollout, *, away: bool = False) -> None:
         """Draw the table anew, as many pods as fit."""

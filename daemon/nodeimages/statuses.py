@@ -7,10 +7,10 @@ from itertools import groupby
 
 import msgspec
 
-from daemon import names
 from daemon.nodeimages.plans import Wanted
 from daemon.objects.images import AgentStatus, ImageStatus, ImageTagStatus, NodeImageStatus
-from daemon.objects.meta import Condition, with_conditions
+from daemon.objects.kstatus import Told, three
+from daemon.objects.meta import with_conditions
 
 
 class News(IntEnum):
@@ -49,28 +49,21 @@ def described(
     status: NodeImageStatus, before: NodeImageStatus, *, agent: AgentStatus, generation: int, now: datetime
 ) -> NodeImageStatus:
     """*status* with what a cluster wants to know besides: who speaks, of which spec, and the conditions."""
-    conditions = with_conditions(before.conditions, list(_conditions(status, generation)), now)
+    conditions = with_conditions(before.conditions, three(_told(status), generation), now)
     return msgspec.structs.replace(status, agent=agent, observed_generation=generation, conditions=conditions)
 
 
-def _conditions(status: NodeImageStatus, generation: int) -> Iterator[Condition]:
-    moving = status.pulling + status.waiting
-    reason = "Pulling" if moving else "PullFailed" if status.failed else "Present"
+def _told(status: NodeImageStatus) -> Told:
+    moving = bool(status.pulling + status.waiting)
+    failed = bool(status.failed)
     message = f"{status.succeeded} of {status.desired} images are on the node"
-    if status.failed:
-        message += f", {status.failed} failed"
-    for kind, holds in (
-        (names.READY, not moving and not status.failed),
-        (names.RECONCILING, bool(moving)),
-        (names.STALLED, bool(status.failed) and not moving),
-    ):
-        yield Condition(
-            type=kind,
-            status="True" if holds else "False",
-            reason=reason,
-            message=message,
-            observed_generation=generation,
-        )
+    return Told(
+        "Pulling" if moving else "PullFailed" if failed else "Present",
+        f"{message}, {status.failed} failed" if failed else message,
+        ready=not moving and not failed,
+        reconciling=moving,
+        stalled=failed and not moving,
+    )
 
 
 def news(before: NodeImageStatus, after: NodeImageStatus) -> News:

@@ -15,7 +15,8 @@ from daemon.objects.images import (
     ImagePullJob,
     ImagePullJobSpec,
 )
-from daemon.objects.meta import Condition, ObjectMeta, OwnerReference, condition_of, with_conditions
+from daemon.objects.kstatus import Told, kstatus
+from daemon.objects.meta import Condition, ObjectMeta, OwnerReference, condition_of
 
 _NAME_LIMIT = 253
 
@@ -175,19 +176,5 @@ def _conditions(
     message = f"{done} of {total} images are done"
     if failed:
         message += f"; {failed[0].name}: {failed[0].message}"
-    states = (
-        (names.READY, over and not failed),
-        (names.RECONCILING, not over),
-        (names.STALLED, stalled),
-    )
-    wanted = [
-        Condition(
-            type=type_,
-            status="True" if state else "False",
-            reason=reason,
-            message=message,
-            observed_generation=seen.job.metadata.generation,
-        )
-        for type_, state in states
-    ]
-    return with_conditions(seen.job.status.conditions, wanted, seen.now)
+    told = Told(reason, message, ready=over and not failed, reconciling=not over, stalled=stalled)
+    return kstatus(seen.job, told, seen.now)

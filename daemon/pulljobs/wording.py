@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
-from daemon import names
 from daemon.objects.field_problems import FieldProblem
 from daemon.objects.images import ImagePullJob, ImagePullJobStatus
-from daemon.objects.meta import Condition, with_conditions
+from daemon.objects.kstatus import Told, kstatus
+from daemon.objects.meta import Condition
 from daemon.pulljobs.shares import JobShares
 
 COMPLETED = "job has completed"
@@ -30,8 +28,8 @@ def running(job: ImagePullJob, shares: JobShares, now: datetime, *, asked: int) 
     if shares.is_over:  # a Never job whose nodes are all served
         conditions = _conditions_over(job, shares, now)
     else:
-        told = _Told(*_movement(shares, done, active))
-        conditions = _conditions(job, told, now)
+        told = Told(*_movement(shares, done, active))
+        conditions = kstatus(job, told, now)
     return _status(job, shares, now, message=message, conditions=conditions, active=active)
 
 
@@ -51,15 +49,15 @@ def overdue(job: ImagePullJob, shares: JobShares, now: datetime) -> ImagePullJob
     words = f"{len(late)} of {tally.desired} nodes were not done in time: {listed(late)}"
     if shares.followed.unscheduled and not late:
         words = f"pods were not scheduled in time: {listed(shares.followed.unscheduled)}"
-    told = _Told(DEADLINE_EXCEEDED, words, stalled=True)
-    conditions = _conditions(job, told, now)
+    told = Told(DEADLINE_EXCEEDED, words, stalled=True)
+    conditions = kstatus(job, told, now)
     return _status(job, shares, now, message=OVERDUE, conditions=conditions, ended=True, late=unfinished)
 
 
 def refused(job: ImagePullJob, problems: Sequence[FieldProblem], now: datetime) -> ImagePullJobStatus:
     """The status of a job that cannot be carried out as it is written."""
     words = "; ".join(map(str, problems))
-    conditions = _conditions(job, _Told(INVALID, words, stalled=True), now)
+    conditions = kstatus(job, Told(INVALID, words, stalled=True), now)
     return ImagePullJobStatus(
         message=words, observed_generation=job.metadata.generation, conditions=conditions
     )
@@ -69,14 +67,6 @@ def listed(nodes: Sequence[str], most: int = 5) -> str:
     """The first names, and how many there are beside them."""
     more = len(nodes) - most
     return ", ".join(nodes[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-class _Told(msgspec.Struct, frozen=True):
-    reason: str
-    message: str
-    reconciling: bool = False
-    ready: bool = False
-    stalled: bool = False
 
 
 def _movement(shares: JobShares, done: int, active: int) -> tuple[str, str, bool]:
@@ -103,11 +93,11 @@ def _conditions_over(job: ImagePullJob, shares: JobShares, now: datetime) -> tup
     if failures:
         name, status = failures[0]
         words = f"{len(failures)} of {tally.desired} nodes failed; {name}: {status.message}"
-        return _conditions(job, _Told(status.reason or "PullFailed", words, stalled=True), now)
+        return kstatus(job, Told(status.reason or "PullFailed", words, stalled=True), now)
     if not tally.desired:
-        return _conditions(job, _Told("NoNodes", _nobody(job, shares), ready=True), now)
+        return kstatus(job, Told("NoNodes", _nobody(job, shares), ready=True), now)
     words = f"{tally.desired} of {tally.desired} nodes have the image"
-    return _conditions(job, _Told("Completed", words, ready=True), now)
+    return kstatus(job, Told("Completed", words, ready=True), now)
 
 
 def _nobody(job: ImagePullJob, shares: JobShares) -> str:
@@ -116,25 +106,6 @@ def _nobody(job: ImagePullJob, shares: JobShares) -> str:
     if shares.followed.known:
         return "podSelector matches no pod that runs on a node; there is nothing to do"
     return "podSelector selects no node: there are no pods in standalone mode; use selector"
-
-
-def _conditions(job: ImagePullJob, told: _Told, now: datetime) -> tuple[Condition, ...]:
-    states = (
-        (names.READY, told.ready),
-        (names.RECONCILING, told.reconciling),
-        (names.STALLED, told.stalled),
-    )
-    wanted = [
-        Condition(
-            type=type_,
-            status="True" if state else "False",
-            reason=told.reason,
-            message=told.message,
-            observed_generation=job.metadata.generation,
-        )
-        for type_, state in states
-    ]
-    return with_conditions(job.status.conditions, wanted, now)
 
 
 def _status(  # noqa: PLR0913 - each is one part of the status

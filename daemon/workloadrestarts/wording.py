@@ -1,14 +1,12 @@
 """What the status of a WorkloadRestart says at each point of its life: counters, conditions, words. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from daemon import names
-from daemon.objects.meta import Condition, with_conditions
+from daemon.objects.kstatus import Told, kstatus
 from daemon.objects.workload_restarts import PodFailure, WorkloadRestart, WorkloadRestartStatus
 from daemon.workloadrestarts.tally import Tally
 
@@ -25,25 +23,16 @@ TARGET_GONE: Final = "TargetNotFound"
 BLOCKED: Final = "Refused"
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    reason: str
-    message: str
-    ready: bool = False
-    reconciling: bool = False
-    stalled: bool = False
-
-
 def running(restart: WorkloadRestart, tally: Tally, now: datetime, *, begun: int) -> WorkloadRestartStatus:
     """The status of a restart that goes on, after *begun* more pods were begun."""
     under_way = tally.restarting + begun
     words = _counted(tally)
     if restart.spec.paused and not under_way:
-        told = _Told(PAUSED, f"{words}; spec.paused is true")
+        told = Told(PAUSED, f"{words}; spec.paused is true")
     elif under_way:
-        told = _Told(RESTARTING, f"{words}, {under_way} under way", reconciling=True)
+        told = Told(RESTARTING, f"{words}, {under_way} under way", reconciling=True)
     else:
-        told = _Told(WAITING, f"{words}; {_obstacle(restart, tally)}", reconciling=True)
+        told = Told(WAITING, f"{words}; {_obstacle(restart, tally)}", reconciling=True)
     return _status(restart, tally, now, told, begun=begun)
 
 
@@ -52,11 +41,11 @@ def ended(restart: WorkloadRestart, tally: Tally, now: datetime) -> WorkloadRest
     if tally.failures:
         first = tally.failures[0]
         words = f"{len(tally.failures)} of {tally.desired} pods failed; {first.pod}: {first.message}"
-        return _status(restart, tally, now, _Told(FAILED, words, stalled=True), over=True)
+        return _status(restart, tally, now, Told(FAILED, words, stalled=True), over=True)
     if not tally.desired:
         words = "there is no pod to be restarted"
-        return _status(restart, tally, now, _Told("NoPods", words, ready=True), over=True)
-    return _status(restart, tally, now, _Told(COMPLETED, _counted(tally), ready=True), over=True)
+        return _status(restart, tally, now, Told("NoPods", words, ready=True), over=True)
+    return _status(restart, tally, now, Told(COMPLETED, _counted(tally), ready=True), over=True)
 
 
 def overdue(restart: WorkloadRestart, tally: Tally, now: datetime) -> WorkloadRestartStatus:
@@ -67,24 +56,24 @@ def overdue(restart: WorkloadRestart, tally: Tally, now: datetime) -> WorkloadRe
     )
     if tally.due and not tally.restarting:
         words += f": {_obstacle(restart, tally)}"
-    return _status(restart, tally, now, _Told(OVERDUE, words, stalled=True), over=True, late=left)
+    return _status(restart, tally, now, Told(OVERDUE, words, stalled=True), over=True, late=left)
 
 
 def refused(restart: WorkloadRestart, reason: str, message: str, now: datetime) -> WorkloadRestartStatus:
     """The status of a restart that cannot be carried out; it ends at once."""
     nothing = Tally(0, 0, 0, 0, (), (), 0)
-    return _status(restart, nothing, now, _Told(reason, message, stalled=True), over=True)
+    return _status(restart, nothing, now, Told(reason, message, stalled=True), over=True)
 
 
 def blocked(restart: WorkloadRestart, message: str, now: datetime) -> WorkloadRestartStatus:
     """The status of a restart that the API server does not let go on for now; its counts stay."""
-    told = _Told(BLOCKED, message, stalled=True)
+    told = Told(BLOCKED, message, stalled=True)
     return msgspec.structs.replace(
         restart.status,
         start_time=restart.status.start_time or now,
         message=message,
         observed_generation=restart.metadata.generation,
-        conditions=_conditions(restart, told, now),
+        conditions=kstatus(restart, told, now),
     )
 
 
@@ -106,30 +95,11 @@ def _obstacle(restart: WorkloadRestart, tally: Tally) -> str:
     return f"waits, since maxUnavailable is {restart.spec.max_unavailable}; {', '.join(said)}"
 
 
-def _conditions(restart: WorkloadRestart, told: _Told, now: datetime) -> tuple[Condition, ...]:
-    states = (
-        (names.READY, told.ready),
-        (names.RECONCILING, told.reconciling),
-        (names.STALLED, told.stalled),
-    )
-    wanted = [
-        Condition(
-            type=type_,
-            status="True" if state else "False",
-            reason=told.reason,
-            message=told.message,
-            observed_generation=restart.metadata.generation,
-        )
-        for type_, state in states
-    ]
-    return with_conditions(restart.status.conditions, wanted, now)
-
-
 def _status(  # noqa: PLR0913 - each is one part of the status
     restart: WorkloadRestart,
     tally: Tally,
     now: datetime,
-    told: _Told,
+    told: Told,
     *,
     begun: int = 0,
     over: bool = False,
@@ -147,5 +117,5 @@ def _status(  # noqa: PLR0913 - each is one part of the status
         message=told.message,
         failures=failures,
         observed_generation=restart.metadata.generation,
-        conditions=_conditions(restart, told, now),
+        conditions=kstatus(restart, told, now),
     )
