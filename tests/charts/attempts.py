@@ -131,6 +131,10 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     "have its request mean another pod": Attempt(
         "PATCH", f"{REQUESTS}/own/status", {"status": {"podUID": "another"}}
     ),
+    "label its own pod by the status": Attempt("PATCH", f"{PODS}/own-pod/status", LABEL),
+    "hold its own pod by a finalizer": Attempt(
+        "PATCH", f"{PODS}/own-pod/status", {"metadata": {"finalizers": ["a.test/b"]}}
+    ),
     "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
     "apply another node's status": Attempt(
         "PATCH",
