@@ -88,6 +88,15 @@ def rolled_back(
     )
 
 
+def held_back(claim: Claim, message: str) -> Finding:
+    """There is no room for it now. A roll-back stays one: its record alone knows what was before."""
+    case, record = claim.case, claim.case.record
+    if record is None or case.rolled_back_to is None:
+        return waiting(case, claim.target, Outcome.DEFERRED, message)
+    said = f"{wording.rolled_back(claim.target, record.cause)}; that {message}"
+    return rolled_back(case, claim.target, record.cause, said)
+
+
 def infeasible(case: Case, target: Changes, message: str, *, wake_in: float | None = None) -> Finding:
     """The wish can never be fulfilled on this node."""
     if case.wish.on_infeasible == "Rollback":

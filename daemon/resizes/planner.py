@@ -12,7 +12,7 @@ from daemon.localpods.room import Room, is_taking, taken_by
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.resizes import Outcome, Record, record_of
 from daemon.resizes import wording
-from daemon.resizes.cases import WAITING, Claim, Finding, waiting
+from daemon.resizes.cases import WAITING, Claim, Finding, held_back
 from daemon.resizes.judging import judge, restarts
 from daemon.resizes.plans import Observed, Plan, PodSeen, Question, Resize, Step, Verdict
 from daemon.resizes.targets import POD, status_of
@@ -68,7 +68,7 @@ def _granted(made: _Made, seen: Observed, claims: Sequence[Claim]) -> Iterator[C
             yield claim
         else:
             told = wording.deferred(free, claim.grows, seen.allocatable)
-            _tell(made, seen, claim.case.seen, waiting(claim.case, claim.target, Outcome.DEFERRED, told))
+            _tell(made, seen, claim.case.seen, held_back(claim, told))
 
 
 def free_now(seen: Observed) -> Room | None:

@@ -4,9 +4,16 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from daemon.localpods.conditions import condition_of
 from daemon.localpods.room import Changes
 from daemon.objects import quantities
-from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, ResourceRequirements
+from daemon.objects.local_pods import (
+    RESIZE_IN_PROGRESS,
+    Container,
+    ContainerStatus,
+    LocalPod,
+    ResourceRequirements,
+)
 from daemon.objects.resizes import Given, Wanted, Wish
 
 POD = ""
@@ -117,7 +124,7 @@ def patch_of(pod: LocalPod, values: tuple[Value, ...]) -> dict[str, Any]:
 
 
 def allocated_in(pod: LocalPod, target: Changes) -> dict[str, ResourceRequirements]:
-    """What the kubelet has given to the containers that *target* names, as far as it tells."""
+    """What the containers that *target* names had before it, as far as the kubelet tells."""
     found = {}
     for name in target:
         spec = spec_of(pod, name)
@@ -134,4 +141,6 @@ def _given_to(pod: LocalPod, name: str) -> tuple[Mapping[str, str], Mapping[str,
     if status is None:
         return {}, {}
     seen = status.resources or ResourceRequirements()
+    if condition_of(pod, RESIZE_IN_PROGRESS) is not None and seen.requests:
+        return seen.requests, seen.limits  # allocated is what it cannot bring into force, not what was before
     return status.allocated_resources or seen.requests, seen.limits

@@ -193,6 +193,39 @@ def test_what_is_recorded_as_rolled_back_is_restored_and_not_tried_again() -> No
     assert verdict(world(restored)).outcome is Outcome.ROLLED_BACK
 
 
+def test_a_roll_back_that_has_to_wait_for_room_stays_one() -> None:
+    before = {"app": msgspec.convert(res("500m 64Mi", "1 128Mi"), type(pod().spec.resources))}
+    smaller = recorded(pod(wish=wish("50m")), Outcome.ROLLED_BACK, before=before, cause="too small")
+
+    state = world(smaller, cpu=500, others=Room(300, 0))
+
+    told = verdict(state)
+    assert plan(state).steps == ()
+    assert (told.outcome, told.record.before, told.record.cause) == (Outcome.ROLLED_BACK, before, "too small")
+    assert "that waits for room: cpu 400m more is needed, 100m is free" in told.message
+
+
+def test_a_decrease_that_the_kubelet_cannot_bring_into_force_is_rolled_back_to_what_is_in_force() -> None:
+    old, less = res("1 128Mi", "1 128Mi"), res("500m 64Mi", "500m 64Mi")
+    asked = {"containers": {"app": less}, "onDeferred": "Rollback", "deadlineSeconds": 10}
+    stuck = pod(
+        wish=asked, app=less, status={"app": old}, qos="Guaranteed",
+        conditions=[acting("Error", "attempting to set memory limit below current usage")],
+    )  # fmt: skip
+    status = msgspec.structs.replace(stuck.status.container_statuses[0], allocated_resources=less["requests"])
+    stuck = msgspec.structs.replace(
+        stuck, status=msgspec.structs.replace(stuck.status, container_statuses=[status])
+    )
+    stuck = recorded(stuck, Outcome.UNSAFE, since=NOW - timedelta(seconds=10))
+
+    told = verdict(world(stuck))
+
+    assert told.outcome is Outcome.ROLLED_BACK
+    assert told.record.before is not None
+    assert dict(told.record.before["app"].requests) == old["requests"]
+    assert dict(told.record.before["app"].limits) == old["limits"]
+
+
 def test_a_newer_wish_ends_a_roll_back() -> None:
     before = {"app": msgspec.convert(res("100m"), type(pod().spec.resources))}
     old = recorded(pod(wish=wish("64")), Outcome.ROLLED_BACK, before=before)
