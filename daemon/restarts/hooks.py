@@ -83,7 +83,7 @@ async def _tcp_socket(action: TcpSocketAction, place: HookPlace) -> None:
     host, port = _address(action.host, action.port, place)
     try:
         _, writer = await asyncio.open_connection(host, port)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a host that is no name; the API server takes any text
         raise HookError(f"cannot connect to {host}, port {port}: {_plainly(error)}") from error
     writer.close()
 
@@ -97,6 +97,7 @@ async def _http_get(action: HttpGetAction, place: HookPlace) -> None:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=False, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),  # the grace period is the only one
         trust_env=False,
         auto_decompress=False,
     ) as session:

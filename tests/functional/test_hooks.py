@@ -197,6 +197,13 @@ async def test_a_connection_is_opened_and_closed() -> None:
             await ended.wait()
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.test", "a\0b"])
+@pytest.mark.parametrize("action", ["httpGet", "tcpSocket"])
+async def test_a_host_that_is_no_name_only_fails_the_hook(action: str, host: str) -> None:
+    with pytest.raises(HookError):
+        await run_hook(handler(**{action: {"host": host, "port": 80}}), place(), 5.0)
+
+
 def _tls(directory: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files = make_certificates(directory, "expired")
