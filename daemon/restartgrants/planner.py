@@ -16,6 +16,7 @@ from daemon.objects.slim_pods import is_managed
 
 Strategy = Literal["stop", "image-alias"]
 
+_OVER: Final = frozenset({"Succeeded", "Failed"})
 BACK_OFF_WINDOW: Final = timedelta(minutes=10)
 """For so long the kubelet remembers that a container ended: twice the longest back-off that it knows."""
 
@@ -63,7 +64,7 @@ def group_of(pod: LocalPod) -> str:
 
 def plan(seen: Observed) -> Plan:
     """Which restarts are granted: none of a pod that is there while too many others are away."""
-    pods = [pod for pod in seen.pods if pod.metadata.deletion_timestamp is None]
+    pods = [pod for pod in seen.pods if _counts(pod)]
     away = {pod.metadata.uid for pod in pods if not _is_there(pod)}
     grants: list[Grant] = []
     again_in = inf
@@ -80,6 +81,11 @@ def plan(seen: Observed) -> Plan:
         else:
             grants.append(Grant(pod, containers, images))
     return Plan(tuple(grants), again_in)
+
+
+def _counts(pod: LocalPod) -> bool:
+    """Whether it is one of the owner's replicas: evicted pods may lie about for days, and are replaced."""
+    return pod.metadata.deletion_timestamp is None and pod.status.phase not in _OVER
 
 
 def _is_there(pod: LocalPod) -> bool:

@@ -85,6 +85,14 @@ def test_a_pod_that_is_being_deleted_neither_restarts_nor_counts() -> None:
     assert names_of(planned(msgspec.structs.replace(going, metadata=metadata), pod(2))) == ["web-2"]
 
 
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_has_ended_neither_restarts_nor_counts(phase: str) -> None:
+    evicted = pod(1, ready=False)
+    status = msgspec.structs.replace(evicted.status, phase=phase)
+
+    assert names_of(planned(msgspec.structs.replace(evicted, status=status), pod(2))) == ["web-2"]
+
+
 def test_a_pod_that_is_being_updated_in_place_restarts_without_a_grant() -> None:
     changing = pod(1)
     status = msgspec.structs.replace(changing.status, conditions=(READY, UPDATING))
