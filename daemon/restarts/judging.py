@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import inf
+from math import inf, isfinite
 from typing import Final, Literal
 
 from daemon import names
@@ -125,7 +125,12 @@ class Judge:
         """Of one without drift: the image may differ, or a restart may have been announced already."""
         if self._awaits_image(container, record):
             return Finding(container, status, Stage.KUBELET, "its image", record)
-        if self._is_announced(container.name, status.container_id):
+        stop = self.seen.stops.get(status.container_id)
+        pause = stop.retry_at - self.seen.monotonic if stop is not None else 0.0
+        if isfinite(pause) and self._is_announced(container.name, status.container_id):
+            if stop is not None and pause > 0:  # it stays announced, so that it is tried again
+                detail = f"and back again ({stop.failure})"
+                return Finding(container, status, Stage.SETTLING, detail, record, pause)
             return Finding(container, status, Stage.DUE, "and back again", record)
         return Finding(container, status, Stage.IN_SYNC, record=record)
 

@@ -15,6 +15,7 @@ from daemon.objects.local_pods import (
     Lifecycle,
     LifecycleHandler,
     LocalPod,
+    LocalPodCondition,
     Readiness,
     SleepAction,
 )
@@ -312,6 +313,31 @@ def test_a_stop_that_failed_is_told_and_tried_again_later() -> None:
 
     assert (stopped(made), said(made), made.again_in) == ([], ("False", "Failed"), 2.0)
     assert stopped(plan(observed(drifted(), stops={id_of(1): failed}, monotonic=102.0))) == [id_of(1)]
+
+
+def test_a_stop_that_failed_is_tried_again_no_sooner_though_the_value_was_taken_back() -> None:
+    counts = counted(web(), {"app": id_of(1)})
+    begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
+    pod = web(annotations={**told(), **counts}, conditions=(begun,))
+    failed = {id_of(1): Stopping(failure="no runtime", retry_at=108.0)}
+
+    made = plan(observed(pod, stops=failed))
+
+    assert stopped(made) == []
+    assert 0 < made.again_in <= 8.0
+    assert said(made) in {None, ("False", "Restarting")}
+    assert stopped(plan(observed(pod, stops=failed, monotonic=108.0))) == [id_of(1)]
+
+
+def test_a_stop_that_is_useless_to_try_again_is_not_when_the_value_was_taken_back() -> None:
+    counts = counted(web(), {"app": id_of(1)})
+    begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
+    pod = web(annotations={**told(), **counts}, conditions=(begun,))
+
+    made = plan(observed(pod, stops={id_of(1): Stopping(failure="of another pod")}))
+
+    assert stopped(made) == []
+    assert said(made) == ("True", "InSync")
 
 
 def test_a_long_pre_stop_is_told() -> None:
