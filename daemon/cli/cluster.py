@@ -41,6 +41,8 @@ Kind = TypeVar("Kind", bound=ApiObject)
 
 CALL_TIMEOUT = 15.0
 """Seconds for one request."""
+_PATIENCE = 2.0
+"""Seconds until it is asked what keeps objects from being followed."""
 _GATHER = 0.1
 """Seconds in which changes are gathered before they are shown."""
 
@@ -82,12 +84,6 @@ class Following:
     def away(self) -> bool:
         """Whether the API server cannot be followed for now."""
         return self._jobs.behind > 1.0
-
-    async def synced(self) -> None:
-        """Return when everything was seen once."""
-        for informer in (self._jobs, self._nodes):
-            if informer is not None:
-                await informer.synced()
 
     async def change(self, limit: float) -> None:
         """Return when something changed, or after *limit* seconds."""
@@ -221,8 +217,19 @@ class Cluster:
 
     async def _synced(self, informer: Informer[Any]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(informer.run()))
-        async with asyncio.timeout(CALL_TIMEOUT):
-            await informer.synced()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await informer.synced()
+        except TimeoutError:
+            await self._client.list(informer.resource, informer.selection)  # raises what an informer bears
+        plural = informer.resource.plural
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await informer.synced()
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"{plural} can be listed but not followed: does 'kubectl auth can-i watch {plural}' say yes?"
+            ) from error
 
     def _list(self, resource: Resource[Kind], selection: Selection) -> Sequence[Kind]:
         return self.run(self._client.list(resource, selection)).objects
@@ -255,10 +262,9 @@ class Cluster:
         except ForbiddenError:
             nodes = None
         following = Following(jobs, nodes)
-        loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(each.run()) for each in (jobs, nodes) if each is not None]
-        async with asyncio.timeout(CALL_TIMEOUT):
-            await following.synced()
+        for informer in (jobs, nodes):
+            if informer is not None:
+                await self._synced(informer)
         return following
 
 

@@ -77,7 +77,15 @@ def wish_for(pod: LocalPod, wanted: Wanted) -> str:
     document |= {"onDeferred": wanted.on_deferred} if wanted.on_deferred else {}
     document |= {"onInfeasible": wanted.on_infeasible} if wanted.on_infeasible else {}
     document |= {"deadlineSeconds": wanted.deadline} if wanted.deadline is not None else {}
-    return json.dumps(document)
+    return _anew(pod, json.dumps(document))
+
+
+def _anew(pod: LocalPod, text: str) -> str:
+    """The wish; under another revision if it was given up, since agents try no wish a second time."""
+    record = record_of(pod)
+    if record is None or record.reason != Outcome.ROLLED_BACK:
+        return text
+    return json.dumps({"revision": f"after-{_time(record.since)}", **json.loads(text)})
 
 
 def _before(pod: LocalPod) -> dict[str, Any]:

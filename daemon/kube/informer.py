@@ -38,6 +38,11 @@ class Informer(Generic[T]):
         self._listeners: list[ChangeListener[T]] = []
         self._follower = Follower(client, resource, selection, _CacheSink(self), metrics)
 
+    @property
+    def selection(self) -> Selection:
+        """Which objects are followed."""
+        return self._selection
+
     async def run(self) -> None:
         """Follow the objects until cancelled; never ends otherwise, whatever the server does."""
         await self._follower.run()

@@ -114,6 +114,19 @@ def test_policies_and_the_deadline_are_asked_for(fake: FakeCluster) -> None:
     )
 
 
+def test_what_was_rolled_back_can_be_asked_for_again(fake: FakeCluster) -> None:
+    fake.store("pods", pod())
+    fake.react = answering("RolledBack", "restored app: cpu request 100m, as there was no room")
+    first = run(fake, "resize", "web-0", "--cpu", "150m")
+    fake.react = lambda _server, _pod: None
+
+    run(fake, "resize", "web-0", "--cpu", "150m", "--no-wait")
+
+    assert first == 1
+    assert asked(fake)["revision"] == f"after-{NOW}"
+    assert asked(fake)["containers"]["app"]["requests"] == {"cpu": "150m"}
+
+
 def test_what_other_containers_were_asked_stays(fake: FakeCluster) -> None:
     before = {"revision": "web-1", "containers": {"log": {"limits": {"cpu": "1"}}}}
     annotations = {names.RESOURCES_ANNOTATION: json.dumps(before)}

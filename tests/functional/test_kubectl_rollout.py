@@ -11,6 +11,7 @@ import pytest
 from daemon.cli.kubectl import main
 from daemon.cli.rollout_reports import reporter
 from daemon.cli.rollouts import PodStep, Rollout
+from tests.fakes.apifaults import Fault
 from tests.fakes.cluster import FakeCluster, cluster
 
 CONTROLLER = {"apiVersion": "apps.kruise.io/v1beta1", "kind": "CloneSet", "name": "web", "controller": True}
@@ -192,3 +193,14 @@ def test_other_kinds_are_refused(fake: FakeCluster, capsys: pytest.CaptureFixtur
 
     assert code == 2
     assert "allowed: a CloneSet" in capsys.readouterr().err
+
+
+def test_a_missing_right_is_told_and_not_waited_for(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(fake)
+    fake.do(lambda: fake.server.fail(Fault(status=403, resource="pods", times=1000)))
+
+    assert run(fake, "web") == 2
+
+    assert capsys.readouterr().err.startswith("error: ")
