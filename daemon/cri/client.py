@@ -15,6 +15,8 @@ CALL_TIMEOUT: Final = 30.0
 """Seconds, for calls that only look things up; some thousand containers take a runtime a few."""
 MARGIN: Final = 5.0
 """Seconds that a runtime gets on top of a time it enforces itself."""
+LONGEST: Final = 2**31 - 1
+"""Seconds: runtimes count in nanoseconds of 64 bits, and pods may ask for more grace than fits."""
 
 
 class CriClient:
@@ -164,4 +166,4 @@ def _with_pod(labels: Mapping[str, str] | None, pod_uid: str) -> dict[str, str]:
 
 
 def _whole_seconds(seconds: float) -> int:
-    return max(0, math.ceil(seconds))
+    return min(max(0, math.ceil(seconds)), LONGEST)

@@ -9,7 +9,7 @@ import pytest
 from grpclib.const import Status
 
 from daemon.cri.channel import Channel, method_name
-from daemon.cri.client import CriClient
+from daemon.cri.client import LONGEST, CriClient
 from daemon.cri.errors import (
     CallFailedError,
     CriError,
@@ -50,6 +50,14 @@ async def test_a_call_without_answer_ends_at_its_deadline(channel: Channel, runt
     with pytest.raises(TimedOutError, match="Version: DEADLINE_EXCEEDED"):
         async with asyncio.timeout(DEADLINE):
             await client.version()
+
+
+async def test_a_grace_period_without_end_is_as_long_as_a_runtime_can_count(
+    client: CriClient, runtime: FakeRuntime
+) -> None:
+    await client.stop_container("gone", grace=float(2**63 - 1))
+
+    assert [each.timeout for each in runtime.requests("StopContainer")] == [LONGEST]
 
 
 async def test_a_deadline_leaves_the_callers_task_as_it_was(channel: Channel, runtime: FakeRuntime) -> None:
