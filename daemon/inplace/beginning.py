@@ -20,6 +20,8 @@ from daemon.objects.next_revisions import WOULD_NOT_FIT, about
 _REFUSED = "Refused"
 _REFUSED_AGAIN = 60.0
 """Seconds until a change that the API server refused is asked for again."""
+_AGENT_AGAIN = 15.0
+"""Seconds until it is looked anew for an agent, whose return changes nothing of the pod."""
 
 
 def begin(seen: Observed, records: Records) -> Write | Progress:
@@ -51,7 +53,7 @@ def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
     if not seen.agent_alive:
         if change.env_metadata.keys() - change.images.keys() or change.resources:
             words = "only the node's agent can do it, and that gives no sign of life"
-            return Waiting("AgentMissing", words, untouched=True)
+            return Waiting("AgentMissing", words, _AGENT_AGAIN, untouched=True)
         return None
     if not options.prepare or not (change.images or change.resources):
         return None

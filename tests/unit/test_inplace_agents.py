@@ -53,6 +53,7 @@ def test_an_environment_waits_untouched_for_an_agent_that_is_silent() -> None:
 
     assert isinstance(progress, Waiting)
     assert progress.untouched
+    assert progress.look_again_in is not None, "nothing of the pod changes when its agent is back"
 
 
 SMALL = revision(container("app", "a:1", resources={"requests": {"cpu": "100m"}}))
