@@ -225,6 +225,23 @@ async def test_a_pod_that_no_longer_is_selected_is_let_go_and_replaced() -> None
         )
 
 
+@pytest.mark.parametrize("disabled", [False, True])
+async def test_a_pod_that_is_let_go_keeps_its_claim(disabled: bool) -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, volumeClaimTemplates=CLAIMS, scaleStrategy={"disablePVCReuse": disabled}))
+        await world.settled()
+        name = world.pods()[0]["metadata"]["name"]
+
+        world.patch_pod(name, lambda it: it["metadata"]["labels"].update(app="taken-out"))
+        await world.until(lambda: len(world.pods()) == 3)
+        world.change(replicas=3)
+        await world.settled()
+
+        claims = world.server.storage.of("persistentvolumeclaims")
+        assert (len(world.pods()), len(claims)) == (4, 4)
+        assert "deletionTimestamp" not in claims[NAMESPACE, f"data-{name}"]["metadata"]
+
+
 async def test_pods_of_a_deleted_set_are_adopted_by_the_next_one() -> None:
     async with cloneset_world() as world:
         world.apply(spec(2))

@@ -6,6 +6,7 @@ import structlog
 
 from daemon import names
 from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import Key
 from daemon.workloads.clonesets.lifecycle import Go, Stay, Turn, before_delete, instead_of_delete
 from daemon.workloads.clonesets.making import ENDING, NewPod, make, returning, reusable
 from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
@@ -41,7 +42,8 @@ class Scaling:
             return
         used = _ids(run.pods)
         for claim in self._around.claims_of(run.obj):
-            kept = claim.metadata.labels.get(names.INSTANCE_ID_LABEL) in used
+            id_ = claim.metadata.labels.get(names.INSTANCE_ID_LABEL, "")
+            kept = id_ in used or self._is_let_go(run, id_)
             if not kept and claim.metadata.deletion_timestamp is None:
                 await self._writes.delete_claim(claim)
 
@@ -69,6 +71,7 @@ class Scaling:
         taken = _ids(run.pods)
         claims = self._around.claims_of(run.obj)
         free = reusable(claims, taken) if run.settings.reuse_claims else []
+        free = [each for each in free if not self._is_let_go(run, each)]
         awaited = returning(claims, run.pods, self._around.now()) if run.settings.reuse_claims else ()
         if awaited and revisions:
             revisions = revisions[: max(len(revisions) - len(awaited), len(free))]
@@ -81,6 +84,11 @@ class Scaling:
             template = run.history.template(revision)
             new.append(make(run.obj, run.settings, revision.metadata.name, template, id_, stored=stored))
         return new
+
+    def _is_let_go(self, run: Run, id_: str) -> bool:
+        """Whether a pod of that id is there which the set controls no more: it keeps its name and claims."""
+        metadata = run.obj.metadata
+        return self._around.pods.get(Key(metadata.namespace, f"{metadata.name}-{id_}")) is not None
 
     async def _remove(self, run: Run, views: Sequence[PodView]) -> None:
         gone, error = await slowly(lambda view: self.remove(run, view), views)
