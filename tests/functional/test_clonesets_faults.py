@@ -91,6 +91,40 @@ async def test_killed_at_every_write_of_an_update_in_place_each_container_restar
         )
 
 
+MARKING = {"inPlaceUpdate": {"labelsHandler": {"app": "web"}, "markPodNotReady": True}}
+
+
+@pytest.mark.parametrize("lifecycle", [{}, MARKING], ids=["plain", "hooked"])
+@pytest.mark.parametrize("number", range(1, 8))
+async def test_killed_at_every_write_of_an_update_that_is_then_rolled_back_no_pod_stays_out_of_traffic(
+    cluster: Cluster, number: int, lifecycle: dict[str, Any]
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE, lifecycle=lifecycle))
+        await world.settled()
+
+    await cluster.killed_in_write(number, lambda world: world.set_image("app:2"))
+    world.set_image("app:1")
+    async with cluster.led() as world:
+        await world.settled()
+        await world.until(lambda: shut(world) == [])
+
+        assert world.images() == ["app:1"]
+
+
+async def test_pods_that_may_not_be_written_to_keep_their_set_from_nothing_else(cluster: Cluster) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, lifecycle={"preNormal": {"labelsHandler": {"checked": "yes"}}}))
+        await world.until(lambda: len(world.pods()) == 2)
+        name = world.pods()[0]["metadata"]["name"]
+        cluster.server.fail(Fault(verb="patch", resource="pods", status=422, times=10_000))
+
+        world.patch_pod(name, lambda it: it["metadata"]["labels"].update(checked="yes"))
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+        world.change(replicas=3)
+        await world.until(lambda: len(world.pods()) == 3)
+
+
 @pytest.mark.parametrize("number", range(1, 13))
 async def test_killed_at_every_write_of_a_replacement_there_are_neither_pods_nor_claims_too_many(
     cluster: Cluster, number: int

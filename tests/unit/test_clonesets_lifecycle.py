@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
+from daemon.objects.local_pods import LocalPodCondition
 from daemon.workloads.clonesets.lifecycle import (
     DELETE_KEY,
     UPDATE_KEY,
@@ -64,6 +66,18 @@ def test_what_becomes_of_a_pod_by_itself(view: PodView, settings: Settings, beco
     turn = by_itself(view, settings)
 
     assert (turn.state if turn is not None else None) == becomes
+
+
+@pytest.mark.parametrize("key", [UPDATE_KEY, DELETE_KEY])
+def test_a_key_that_was_left_on_a_pod_of_which_nothing_is_wanted_is_taken_off(key: str) -> None:
+    message = f'[{{"userAgent":"Lifecycle","key":"{key}"}}]'
+    told = LocalPodCondition(type="KruisePodReady", status="False", message=message)
+    view = one("Normal")
+    status = structs.replace(view.pod.status, conditions=(*view.pod.status.conditions, told))
+    left = replace(view, pod=structs.replace(view.pod, status=status))
+
+    assert by_itself(left, MARKED) == Turn("Normal", release=key)
+    assert by_itself(replace(left, busy=True), MARKED) is None
 
 
 @pytest.mark.parametrize(

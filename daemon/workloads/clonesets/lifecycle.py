@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from daemon.objects.pod_readiness import blockers
 from daemon.workloads.clonesets.settings import Hook, Settings
 from daemon.workloads.clonesets.views import (
     NORMAL,
@@ -21,7 +22,9 @@ from daemon.workloads.clonesets.views import (
 
 UPDATE_KEY: Final = "preUpdateHook"
 DELETE_KEY: Final = "preDeleteHook"
-"""Who keeps a pod out of traffic, in the message of KruisePodReady; the user agent is Lifecycle."""
+"""What a pod is kept out of traffic for, in the message of KruisePodReady."""
+USER_AGENT: Final = "Lifecycle"
+"""Who does so there, as OpenKruise says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def by_itself(view: PodView, settings: Settings) -> Turn | None:
             return Turn(NORMAL) if come else None
         case "Updating" if not view.busy:
             return Turn(after_update(settings), release=UPDATE_KEY)
+        case "Normal" if not view.busy and (stale := _stale_key(view)):
+            return Turn(NORMAL, release=stale)
         case "Updated" if not hooks.in_place_update.holds or hooks.in_place_update.all_on(view.pod):
             return Turn(NORMAL, release=UPDATE_KEY)
         case _:
@@ -111,6 +116,15 @@ def during_update(settings: Settings) -> str:
 def after_update(settings: Settings) -> str:
     """The state of a pod that has changed."""
     return UPDATED if settings.hooks.in_place_update.holds else NORMAL
+
+
+def _stale_key(view: PodView) -> str:
+    """The key of ours that still keeps a pod out of traffic though nothing is wanted of it; empty for none.
+
+    The key and the state are two writes: whoever died between them left it.
+    """
+    ours = {each.key for each in blockers(view.pod) if each.user_agent == USER_AGENT}
+    return next((key for key in (UPDATE_KEY, DELETE_KEY) if key in ours), "")
 
 
 def _key(hook: Hook, key: str) -> str:

@@ -16,7 +16,7 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.pod_readiness import Blocker, blockers
 from daemon.objects.revisions import PersistentVolumeClaim
-from daemon.workloads.clonesets.lifecycle import Turn
+from daemon.workloads.clonesets.lifecycle import USER_AGENT, Turn
 from daemon.workloads.clonesets.making import ID_ALPHABET, ID_LENGTH, NewPod
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.views import shut_gates
@@ -27,8 +27,6 @@ log = structlog.get_logger()
 
 _AT_ONCE = 16
 """Writes on their way at the same time at most."""
-_AGENT = "Lifecycle"
-"""The user agent of our keys in KruisePodReady, as OpenKruise's."""
 
 
 class PodWrites:
@@ -81,7 +79,7 @@ class PodWrites:
         """Bring the pod to another state of its life, out of traffic first. Raises ApiError's kinds."""
         key, uid = pod.metadata.key, pod.metadata.uid
         if turn.acquire:
-            await self._readiness.block(key, uid, Blocker(_AGENT, turn.acquire))
+            await self._readiness.block(key, uid, Blocker(USER_AGENT, turn.acquire))
         stamp = self._around.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata: dict[str, Any] = {
             "labels": {**turn.labels, **(labels or {}), names.LIFECYCLE_STATE_LABEL: turn.state},
@@ -90,8 +88,8 @@ class PodWrites:
         if turn.finalizers:
             metadata["finalizers"] = [*pod.metadata.finalizers, *_absent(turn.finalizers, pod)]
         pod = await self.patch(pod, {"metadata": metadata})
-        if turn.release and Blocker(_AGENT, turn.release) in blockers(pod):
-            await self._readiness.unblock(key, uid, Blocker(_AGENT, turn.release))
+        if turn.release and Blocker(USER_AGENT, turn.release) in blockers(pod):
+            await self._readiness.unblock(key, uid, Blocker(USER_AGENT, turn.release))
         return pod
 
     async def patch(self, pod: LocalPod, document: dict[str, Any], subresource: str = "") -> LocalPod:
@@ -139,6 +137,14 @@ async def slowly(
             return done - len(errors), errors[0]
         size = min(2 * size, _AT_ONCE)
     return done, None
+
+
+async def each_of(work: Callable[[T], Awaitable[object]], items: Sequence[T]) -> ApiError | None:
+    """Do *work* on all, whatever fails; return the first error, but for what is gone by now."""
+    errors: list[ApiError] = []
+    for start in range(0, len(items), _AT_ONCE):
+        errors += await _together(work, items[start : start + _AT_ONCE])
+    return next((each for each in errors if not isinstance(each, NotFoundError)), None)
 
 
 async def _together(work: Callable[[T], Awaitable[object]], batch: Sequence[T]) -> list[ApiError]:

@@ -1,6 +1,5 @@
 """Carries out the plans of CloneSets: revisions, size, rollouts, hooks, status."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,9 +15,9 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, selects
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.claiming import Claiming, controller_of
-from daemon.workloads.clonesets.lifecycle import by_itself
+from daemon.workloads.clonesets.lifecycle import Turn, by_itself
 from daemon.workloads.clonesets.moving import Moving
-from daemon.workloads.clonesets.pod_writes import PodWrites
+from daemon.workloads.clonesets.pod_writes import PodWrites, each_of
 from daemon.workloads.clonesets.reporting import SetStatuses
 from daemon.workloads.clonesets.revision_writes import Histories, History
 from daemon.workloads.clonesets.run import Run
@@ -28,7 +27,7 @@ from daemon.workloads.clonesets.status import overdue_in, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
-from daemon.workloads.clonesets.views import Snapshot, ViewCache
+from daemon.workloads.clonesets.views import PodView, Snapshot, ViewCache
 
 log = structlog.get_logger()
 
@@ -132,15 +131,18 @@ class CloneSets:
 
     async def _live(self, run: Run) -> None:
         """Let pods come to the states that nothing holds them from."""
-        async with asyncio.TaskGroup() as group:
-            for view in run.observe().pods:
-                if not view.live:
-                    continue
-                turn = by_itself(view, run.settings)
-                if turn is not None:
-                    group.create_task(self._writes.turn(view.pod, turn))
-                elif view.shut and not view.busy:
-                    group.create_task(self._writes.open_gates(view.pod))
+        views = [view for view in run.observe().pods if view.live]
+        turns = {view.uid: by_itself(view, run.settings) for view in views}
+        due = [view for view in views if turns[view.uid] is not None or (view.shut and not view.busy)]
+        error = await each_of(lambda view: self._turned(view, turns[view.uid]), due)
+        if error is not None:
+            run.update_failed("FailedUpdatePod", error)
+
+    async def _turned(self, view: PodView, turn: Turn | None) -> None:
+        if turn is None:
+            await self._writes.open_gates(view.pod)
+        else:
+            await self._writes.turn(view.pod, turn)
 
     async def _tell(self, run: Run) -> float | None:
         seen = run.observe()

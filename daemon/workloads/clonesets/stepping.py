@@ -68,7 +68,7 @@ class Stepping:
         """Look at a pod when it changes; at all on which an update may have been begun at first."""
         self._around.pods.on_change(self._on_pod)
         for pod in self._around.pods.list():
-            if was_changed(pod):
+            if was_changed(pod) or is_changing(pod):
                 self.controller.queue.add(pod.metadata.key)
 
     def send(self, obj: CloneSet, pod: LocalPod, revision: str) -> None:
@@ -129,12 +129,16 @@ class Stepping:
             return None
         order = self._orders.get(pod.metadata.uid)
         target = self._target(obj, pod, order)
-        if target is None or (order is None and not was_changed(pod)):
+        if target is None or (order is None and not (was_changed(pod) or is_changing(pod))):
             return None
         self._times.begin(pod.metadata.uid)
         try:
             progress = await self._updates.advance(pod, target)
         except NotFoundError:
+            self._drop(pod.metadata.uid)
+            return None
+        now = self._around.pods.get(key)
+        if now is None or now.metadata.uid != pod.metadata.uid:  # it went meanwhile: nobody drops it later
             self._drop(pod.metadata.uid)
             return None
         return self._take(pod, obj, target, progress)
@@ -193,10 +197,11 @@ class Stepping:
         return Extras({names.LIFECYCLE_STATE_LABEL: state}, {names.LIFECYCLE_TIMESTAMP_ANNOTATION: stamp})
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            self._drop(before.metadata.uid)
         if after is None:
-            if before is not None:
-                self._drop(before.metadata.uid)
-        elif after.metadata.uid in self._orders or is_changing(after):
+            return
+        if after.metadata.uid in self._orders or is_changing(after):
             self.controller.queue.add(after.metadata.key)
 
     def _set_of(self, pod: LocalPod) -> CloneSet | None:

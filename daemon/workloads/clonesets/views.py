@@ -205,8 +205,10 @@ def is_changing(pod: LocalPod) -> bool:
     if any(annotations.get(each) for each in _GRACES):
         return True
     begun = any(annotations.get(each) for each in _STATES)
-    if begun and has_gate(pod, names.IN_PLACE_UPDATE_READY):
-        return not holds(pod, names.IN_PLACE_UPDATE_READY)
+    if has_gate(pod, names.IN_PLACE_UPDATE_READY):
+        gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
+        # Its first update takes a pod out of traffic before anything else stands on it.
+        return begun if gate is None else gate.status != "True"
     return begun and pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
 
 
