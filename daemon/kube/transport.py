@@ -139,6 +139,9 @@ class Transport:
                 yield response
         except TimeoutError as error:
             raise OverdueError(str(ask), message="no answer in time") from error
+        except (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as error:
+            # Their own texts show the proxy's password, and so does the request that they hold.
+            raise UnreachableError(str(ask), message=_of_proxy(error)) from None
         except (aiohttp.ClientError, AccessError, OSError) as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
                 self._access.reject()
@@ -195,6 +198,12 @@ class Transport:
         if isinstance(error, UnauthorizedError):
             self._access.reject()
         return error
+
+
+def _of_proxy(error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy on the way answers {error.status}"
+    return "the address of the server, or of the proxy on the way, is no URL"
 
 
 def _abandon(response: aiohttp.ClientResponse) -> None:

@@ -61,6 +61,8 @@ async def _ask(session: aiohttp.ClientSession, request: Request) -> Reply | str:
         return await _send(session, request)
     except (aiohttp.ClientConnectionError, ConnectionError, TimeoutError) as error:
         problem = UnreachableError(f"{_place(request.url)}: {_reason(error)}")
+    except aiohttp.ClientHttpProxyError as error:
+        problem = UnreachableError(f"{_place(request.url)}: the proxy on the way answers {error.status}")
     except (aiohttp.ClientError, ValueError) as error:
         problem = GarbageError(f"{_place(request.url)}: not HTTP as expected ({type(error).__name__})")
     # Raised out here: the client's own errors hold the request's headers, and must not be chained.

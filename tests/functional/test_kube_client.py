@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import ssl
 import time
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -284,6 +285,26 @@ async def test_a_process_outside_of_pods_is_told_what_is_missing(tmp_path: Path)
         await InCluster({}, tmp_path).server()
     with pytest.raises(AccessError, match="token"):
         await InCluster({"KUBERNETES_SERVICE_HOST": "127.0.0.1"}, tmp_path).credentials()
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("127.0.0.1:{port}", "proxy on the way answers 407"), (":no-port", "is no URL")]
+)
+async def test_a_proxy_that_lets_nobody_through_is_told_without_its_password(place: str, said: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        credentials = Credentials("", proxy=f"http://user:hunter2@{place.format(port=port)}")
+        async with ApiClient(Fixed("https://cluster.test", credentials), Metrics()) as client:
+            with pytest.raises(UnreachableError, match=said) as caught:
+                await client.get(IMAGE_PULL_JOBS, WEB)
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in shown
 
 
 async def test_credentials_do_not_show() -> None:

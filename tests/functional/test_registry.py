@@ -706,6 +706,18 @@ async def test_a_proxy_of_the_environment_is_used_with_its_credentials(
     assert registry.asked[0].headers["Proxy-Authorization"] == basic("user", SECRET)
 
 
+async def test_a_proxy_that_lets_nobody_through_is_told_without_its_password(
+    client: RegistryClient, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, "r.test", 'server = "https://r.test"')
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@{registry.host}")
+
+    with pytest.raises(UnreachableError, match="the proxy on the way answers") as caught:
+        await measure(client, parse("r.test/team/app:v1"))
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
 async def test_passwords_of_the_users_own_tools_are_not_shown_to_registries(
     client: RegistryClient, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
