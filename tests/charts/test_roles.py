@@ -13,7 +13,7 @@ from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
 
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-SEEN = ("workloadrestarts", "containerrecreaterequests", "imagepulljobs", "imagelistpulljobs")
+SEEN = ("workloadrestarts", "containerrecreaterequests", "imagepulljobs", "imagelistpulljobs", "clonesets")
 MAY = [
     *((role, "list", plural) for role in ("view", "edit", "admin") for plural in SEEN),
     *((role, "create", plural) for role in ("edit", "admin") for plural in SEEN[:2]),
