@@ -138,6 +138,8 @@ class DriftRestarts:
 
     def _plan(self, pod: LocalPod, memory: PodMemory) -> Plan:
         metadata = pod.metadata
+        if self._memories.get(metadata.uid) is not memory:
+            return Plan()  # gone while the runtime was asked: nobody would take its series away again
         for container, count in unplanned_restarts(pod).items():
             self._around.metrics.tell_restarts(metadata.namespace, metadata.name, container, count)
         return plan(memory.observed(pod, self._around.clock))

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from grpclib.const import Status
 
+from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import Key
 from daemon.restarts.drift import DriftRestarts
 from daemon.restarts.stopping import Stopper
 from tests.fakes.apifaults import Fault
@@ -185,6 +187,33 @@ async def test_crashes_are_shown_apart_from_planned_restarts(kubelet: SmallKubel
         await in_sync(kubelet)
 
         assert registry.get_sample_value(series, labels) == 1
+
+
+async def test_a_pod_that_goes_while_the_runtime_is_asked_leaves_no_series(kubelet: SmallKubelet) -> None:
+    world, labels = kubelet.world, {"namespace": "shop", "pod": "web", "container": "app"}
+    restarts = DriftRestarts(world.around, Stopper(world.around))
+    asked = world.runtime.hang("ContainerStatus")
+    known, gone = asyncio.Event(), asyncio.Event()
+
+    def follow(_before: LocalPod | None, after: LocalPod | None) -> None:
+        if after is None:
+            gone.set()
+        elif after.status.container_statuses:
+            known.set()
+
+    world.around.pods.on_change(follow)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        kubelet.run()
+        await known.wait()
+        restarts.start()
+        group.create_task(restarts.reconcile(Key("shop", "web")))
+        await asked.met.wait()
+        world.server.remove("pods", "web", "shop")
+        await gone.wait()
+        world.runtime.heal()
+
+    registry = world.around.metrics.registry
+    assert registry.get_sample_value("inplaced_container_unplanned_restarts", labels) is None
 
 
 async def test_two_that_count_at_the_same_time_count_both(kubelet: SmallKubelet) -> None:
