@@ -31,6 +31,12 @@ from tests.fakes.kubelet import SimulatedKubelet
 NAMESPACE = "shop"
 LABELS = {"app": "web"}
 Spec = dict[str, Any]
+Alive = Callable[[str], bool]
+"""Whether the agent of that node gives signs of life."""
+
+
+def _always(_node: str) -> bool:
+    return True
 
 
 def spec(replicas: int = 3, image: str = "app:1", **parts: Any) -> Spec:
@@ -144,7 +150,7 @@ class CloneSetWorld:
 
 @asynccontextmanager
 async def controlling(
-    server: FakeApiServer, metrics: Metrics, *, prepare: bool = False
+    server: FakeApiServer, metrics: Metrics, *, prepare: bool = False, alive: Alive = _always
 ) -> AsyncIterator[tuple[Informer[LocalPod], Informer[CloneSet]]]:
     """A leader's part for CloneSets until the end of the block."""
     clock = SystemClock()
@@ -153,10 +159,10 @@ async def controlling(
         pace = EventPace(burst=1000.0, rate=1000.0)
         recorder = EventRecorder(client, metrics, clock, controller="inplaced.dev/c", instance="c", pace=pace)
         record = partial(recorder.record, CLUSTER_PODS)
-        updates = PodUpdates(client, pods, metrics, clock, record=record, agent_alive=lambda _node: True)
+        updates = PodUpdates(client, pods, metrics, clock, record=record, agent_alive=alive)
         jobs = Informer(client, IMAGE_PULL_JOBS, metrics)
         announcing = Announcing(client, pods, KubeObjects(client, jobs), clock)
-        upcoming = Upcoming(announcing, agent_alive=lambda _node: True)
+        upcoming = Upcoming(announcing, agent_alive=alive)
         controller = CloneSetController(
             Surroundings(
                 client=client,
@@ -177,13 +183,15 @@ async def controlling(
 
 
 @asynccontextmanager
-async def cloneset_world(*, prepare: bool = False, **kubelet: Any) -> AsyncIterator[CloneSetWorld]:
+async def cloneset_world(
+    *, prepare: bool = False, alive: Alive = _always, **kubelet: Any
+) -> AsyncIterator[CloneSetWorld]:
     """A cluster that runs what it is told; with *prepare*, pods are told of rollouts beforehand."""
     metrics = Metrics()
     async with (
         FakeApiServer() as server,
         ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
         SimulatedKubelet(client, **kubelet).playing() as kubelet_,
-        controlling(server, metrics, prepare=prepare) as known,
+        controlling(server, metrics, prepare=prepare, alive=alive) as known,
     ):
         yield CloneSetWorld(server, kubelet_, metrics, *known)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from daemon import names
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
 
 IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
@@ -85,6 +86,31 @@ async def test_a_change_that_needs_another_pod_replaces_it() -> None:
         await world.settled()
 
         assert not world.uids() & pods
+
+
+async def test_what_was_not_begun_before_a_roll_back_is_never_begun() -> None:
+    living: set[str] = set()
+
+    def template(config: str) -> dict[str, Any]:
+        made = spec()["template"]
+        source = {"fieldRef": {"fieldPath": "metadata.annotations['config']"}}
+        made["spec"]["containers"][0]["env"] = [{"name": "CONFIG", "valueFrom": source}]
+        return {**made, "metadata": {**made["metadata"], "annotations": {"config": config}}}
+
+    async with cloneset_world(alive=living.__contains__) as world:
+        await started(world, 1, template=template("one"))
+        world.change(template=template("two"))
+        await world.until(lambda: "AgentMissing" in world.condition(names.RECONCILING)["message"])
+
+        world.change(template=template("one"))
+        await world.settled()
+        pod = world.pods()[0]
+        living.add(pod["spec"]["nodeName"])
+        world.patch_pod(pod["metadata"]["name"], lambda it: it["metadata"]["labels"].update(touched="yes"))
+        world.change(replicas=2)
+        await world.settled()
+
+        assert "InPlaceUpdateStarted" not in {reason for reason, _ in world.events()}
 
 
 async def test_with_in_place_only_such_a_change_is_refused_by_its_field() -> None:

@@ -43,8 +43,8 @@ class Moving:
 
     async def move(self, run: Run) -> None:
         """Do what can be done now. What fails is told in the run's outcome."""
-        if run.settings.paused:
-            self._stepping.hold(run.obj)
+        still = run.settings.paused or run.settings.policy == "OnDelete"
+        self._stepping.hold(run.obj, but="" if still else run.history.update.metadata.name)
         plan = await self._announced(run)
         seen = run.observe()
         for view in plan.release:

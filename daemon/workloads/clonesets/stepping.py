@@ -78,10 +78,12 @@ class Stepping:
         self._progress.pop(metadata.uid, None)
         self.controller.queue.add(metadata.key)
 
-    def hold(self, obj: CloneSet) -> None:
-        """Change no further pod of *obj*; what was begun on one is brought to its end."""
+    def hold(self, obj: CloneSet, *, but: str = "") -> None:
+        """Change no further pod of *obj*, unless to the revision *but*; what was begun comes to its end."""
         for pod in self._around.pods_of(obj):
-            if not is_changing(pod):
+            order = self._orders.get(pod.metadata.uid)
+            wanted = but and (order is None or order.revision == but)
+            if not wanted and not is_changing(pod):
                 self._drop(pod.metadata.uid)
 
     def chosen(self, obj: CloneSet, revision: str) -> Collection[str]:
