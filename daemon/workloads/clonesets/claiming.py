@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from daemon.engine.objects import NotFoundError
 from daemon.localpods.indexes import ORPHANS
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import OwnerReference, selects
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.making import owner
-from daemon.workloads.clonesets.pod_writes import PodWrites
+from daemon.workloads.clonesets.pod_writes import PodWrites, each_of
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 
 
@@ -38,9 +39,30 @@ class Claiming:
         for pod in self._around.pods_of(obj):
             if not selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None:
                 await self._release(obj, pod)
-        for pod in self._around.pods.indexed(ORPHANS, obj.metadata.namespace):
-            if selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None:
-                await self._writes.patch(pod, {"metadata": {"ownerReferences": [owner(obj)]}})
+        orphans = [
+            pod
+            for pod in self._around.pods.indexed(ORPHANS, obj.metadata.namespace)
+            if selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None
+        ]
+        if orphans and await self._is_there(obj):
+            error = await each_of(lambda pod: self._adopt(obj, pod), orphans)
+            if error is not None:
+                raise error
+
+    async def _is_there(self, obj: CloneSet) -> bool:
+        """Whether the set is there by the API server's own word.
+
+        Pods become orphans because their set goes (``--cascade=orphan``), of which the watch may not tell
+        at once: with an owner that is gone, they would be deleted as garbage.
+        """
+        try:
+            now = await self._around.client.get(self._around.kind, obj.metadata.key)
+        except NotFoundError:
+            return False
+        return now.metadata.uid == obj.metadata.uid and now.metadata.deletion_timestamp is None
+
+    async def _adopt(self, obj: CloneSet, pod: LocalPod) -> None:
+        await self._writes.patch(pod, {"metadata": {"ownerReferences": [owner(obj)]}})
 
     async def _release(self, obj: CloneSet, pod: LocalPod) -> None:
         gone = {"$patch": "delete", "uid": obj.metadata.uid}

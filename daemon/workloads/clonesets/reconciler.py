@@ -19,7 +19,7 @@ from daemon.workloads.clonesets.lifecycle import Turn, by_itself
 from daemon.workloads.clonesets.moving import Moving
 from daemon.workloads.clonesets.pod_writes import PodWrites, each_of
 from daemon.workloads.clonesets.reporting import SetStatuses
-from daemon.workloads.clonesets.revision_writes import Histories, History
+from daemon.workloads.clonesets.revision_writes import JUDGED_AGAIN, Histories, History
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.settings import Settings, settings_of
@@ -115,6 +115,8 @@ class CloneSets:
         history = await self._histories.sync(obj)
         run = Run(obj, settings, history, lambda: self._observe(obj, settings, history))
         wrong = await self._histories.judge(obj, settings, history)
+        if wrong is not None:
+            run.wakes.append(JUDGED_AGAIN)
         run.outcome = replace(run.outcome, invalid=wrong, collisions=history.collisions)
         return run
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 _UNTRIED = "does not support dry run"
 """What the API server says of a webhook that it cannot call when nothing is to be kept."""
+JUDGED_AGAIN: Final = 60.0
+"""Seconds after which a template that was refused is tried anew."""
 _TRIES = 10
 """Names that are tried for a new revision at most in one pass."""
 
@@ -48,13 +50,26 @@ class History:
         return found if isinstance(found, Mapping) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The revision of a set that was judged last, what is wrong with it, and when that was asked."""
+
+    revision: str
+    trouble: Trouble | None
+    at: float
+
+    def is_old(self, now: float) -> bool:
+        """Whether it may be another by now."""
+        return self.trouble is not None and now - self.at >= JUDGED_AGAIN
+
+
 class Histories:
     """Keeps one revision for each state that a set's template was in."""
 
     def __init__(self, around: SetSurroundings) -> None:
         self._around = around
-        self._judged: dict[str, tuple[str, Trouble | None]] = {}
-        """By UID of a set: the revision that was judged last, and what is wrong with it."""
+        self._judged: dict[str, _Judged] = {}
+        """By UID of a set."""
 
     def forget(self, uid: str) -> None:
         """The set is gone."""
@@ -115,13 +130,14 @@ class Histories:
     async def judge(self, obj: CloneSet, settings: Settings, history: History) -> Trouble | None:
         """What is wrong with the template, as the API server says of a pod of it that it does not keep.
 
-        It is asked once for each revision, so that no pod is touched for the sake of one that cannot be.
+        It is asked once for each revision, so that no pod is touched for the sake of one that cannot be. What
+        was refused is asked for again after JUDGED_AGAIN, since a webhook may have changed its mind.
         """
-        uid, name = obj.metadata.uid, history.update.metadata.name
+        uid, name, now = obj.metadata.uid, history.update.metadata.name, self._around.clock.monotonic()
         judged = self._judged.get(uid)
-        if judged is None or judged[0] != name:
-            judged = self._judged[uid] = name, await self._wrong(obj, settings, history)
-        return judged[1]
+        if judged is None or judged.revision != name or judged.is_old(now):
+            judged = self._judged[uid] = _Judged(name, await self._wrong(obj, settings, history), now)
+        return judged.trouble
 
     async def _wrong(self, obj: CloneSet, settings: Settings, history: History) -> Trouble | None:
         template = history.template(history.update)
