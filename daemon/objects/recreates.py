@@ -6,7 +6,7 @@ controller writes into its status, for the spec is its author's. Both are read h
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -178,9 +178,11 @@ def unready_since(request: ContainerRecreateRequest) -> datetime | None:
         return condition.last_transition_time
     told = request.metadata.annotations.get(names.UNREADY_ACQUIRED)
     try:
-        return datetime.fromisoformat(told) if told else None
+        since = datetime.fromisoformat(told) if told else None
     except ValueError:
         return None
+    # Anybody may write it, without a time zone too.
+    return since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
 
 
 def slim(request: ContainerRecreateRequest) -> ContainerRecreateRequest:

@@ -302,10 +302,9 @@ def test_nothing_is_stopped_before_the_pod_is_out_of_traffic() -> None:
     assert stops(plan(seen(out_of_traffic(), after=11))) == [("app", container_id("app"))]
 
 
-def test_the_time_out_of_traffic_is_read_as_the_older_version_has_it() -> None:
-    asked = known(
-        strategy=UNREADY, metadata={"annotations": {names.UNREADY_ACQUIRED: "2026-05-01T12:00:00Z"}}
-    )
+@pytest.mark.parametrize("told", ["2026-05-01T12:00:00Z", "2026-05-01T14:00:00+02:00", "2026-05-01T12:00:00"])
+def test_the_time_out_of_traffic_is_read_as_the_older_version_has_it(told: str) -> None:
+    asked = known(strategy=UNREADY, metadata={"annotations": {names.UNREADY_ACQUIRED: told}})
 
     assert stops(plan(seen(asked, after=11))) == [("app", container_id("app"))]
 
