@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import statistics
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -144,13 +143,10 @@ async def test_a_large_image_is_on_the_node_before_anything_stops(
 
     async with watching(world.api, web.name) as seen:
         await web.set_image(second.ref)
-        took = await settled_in(web)
+        await web.settled()
     pods = await web.pods()
 
-    own = [world.starts(pod)[1].at - world.terms(pod)[0] for pod in pods]
-    out = [each.out for each in seen.values()]
-    print(f"prepared: {took:.2f} s; out {_rounded(out)}; own {_rounded(own)}")
-    assert statistics.median(out) <= statistics.median(own) + 0.5
+    assert [each.prepared for each in seen.values()] == [["Pulled"]] * REPLICAS
     assert [status_of(pod)["restartCount"] for pod in pods] == [1] * REPLICAS
     assert not any(condition(pod, names.NEXT_REVISION_READY) for pod in pods)
 

@@ -190,8 +190,8 @@ def witness(containerd: Containerd) -> Witness:
 
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
-    """A repository prefix that no other test has."""
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60].strip("-")
+    """A repository prefix that no other test has; short enough for the value of a label."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:48].strip("-")
     return f"{words}-{next(_numbers)}"
 
 

@@ -33,6 +33,8 @@ class Seen:
     """Each change of Ready."""
     gate: list[tuple[float, bool]] = field(default_factory=list)
     """Each change of the update's gate."""
+    prepared: list[str] = field(default_factory=list)
+    """How far its node was prepared each time that the gate closed."""
     last: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, pod: Mapping[str, Any]) -> None:
@@ -42,6 +44,8 @@ class Seen:
             state = condition(pod, type_).get("status") == "True"
             if not changes or changes[-1][1] != state:
                 changes.append((now, state))
+                if type_ == names.IN_PLACE_UPDATE_READY and not state:
+                    self.prepared.append(condition(pod, names.NEXT_REVISION_READY).get("reason", ""))
         self.last = pod
 
     @property
