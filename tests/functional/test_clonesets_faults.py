@@ -125,6 +125,18 @@ async def test_pods_that_may_not_be_written_to_keep_their_set_from_nothing_else(
         await world.until(lambda: len(world.pods()) == 3)
 
 
+async def test_pods_that_cannot_be_held_for_their_update_are_told_of(cluster: Cluster) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, updateStrategy=IN_PLACE, lifecycle=MARKING))
+        await world.settled()
+        cluster.server.fail(Fault(verb="patch", resource="pods", status=422, times=10_000))
+
+        world.set_image("app:2")
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+
+        assert world.condition("FailedUpdate")["reason"] == "FailedUpdatePod"
+
+
 @pytest.mark.parametrize("number", range(1, 13))
 async def test_killed_at_every_write_of_a_replacement_there_are_neither_pods_nor_claims_too_many(
     cluster: Cluster, number: int

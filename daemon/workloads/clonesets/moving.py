@@ -1,13 +1,13 @@
 """Carries out a CloneSet's rollout: pods replaced, or changed in place, as planned."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from daemon.inplace.diff import MustRecreate
 from daemon.workloads.clonesets.lifecycle import Go, Turn, before_update, instead_of_update
-from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
+from daemon.workloads.clonesets.pod_writes import PodWrites, each_of, slowly
 from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
@@ -47,13 +47,11 @@ class Moving:
         self._stepping.hold(run.obj, but="" if still else run.history.update.metadata.name)
         plan = await self._announced(run)
         seen = run.observe()
-        for view in plan.release:
-            await self._writes.turn(view.pod, instead_of_update(view, run.settings))
+        await self._each(run, plan.release, lambda view: self._release(run, view))
         verdicts = {view.uid: self._verdict(run, view) for view in plan.move}
         stuck = [view for view in seen.live if view.updated and not view.doomed and self._given_up(run, view)]
-        for view in plan.move:
-            if verdicts[view.uid] is None:
-                await self._send(run, view)
+        in_place = [view for view in plan.move if verdicts[view.uid] is None]
+        await self._each(run, in_place, lambda view: self._send(run, view))
         await self._replace(run, [*stuck, *(view for view in plan.move if verdicts[view.uid] is not None)])
         self._tell(run)
 
@@ -65,6 +63,17 @@ class Moving:
         run.wakes += [view.preparing for view in plan.upcoming if view.preparing is not None]
         run.wakes += [_UNPREPARED_AGAIN for view in plan.upcoming if view.unprepared][:1]
         return plan
+
+    async def _each(
+        self, run: Run, views: Sequence[PodView], work: Callable[[PodView], Awaitable[object]]
+    ) -> None:
+        """Do it with all: a pod that cannot be written to keeps no other from its update."""
+        error = await each_of(work, views)
+        if error is not None:
+            run.update_failed("FailedUpdatePod", error)
+
+    async def _release(self, run: Run, view: PodView) -> None:
+        await self._writes.turn(view.pod, instead_of_update(view, run.settings))
 
     async def _send(self, run: Run, view: PodView) -> None:
         match before_update(view, run.settings):

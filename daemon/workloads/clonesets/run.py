@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from daemon.engine.objects import ConflictError
 from daemon.inplace.diff import MustRecreate, diff
 from daemon.kube.errors import ApiError, ForbiddenError, RefusedError
 from daemon.objects.local_pods import LocalPod
@@ -46,8 +47,10 @@ class Run:
         self.outcome = replace(self.outcome, scale=Trouble(what, _words(error)))
 
     def update_failed(self, what: str, error: ApiError) -> None:
-        """Pods could not be changed."""
+        """Pods could not be changed; that somebody else changed them meanwhile is no trouble."""
         self.error = self.error or error
+        if isinstance(error, ConflictError):
+            return
         self.outcome = replace(self.outcome, update=Trouble(what, _words(error)))
 
 
