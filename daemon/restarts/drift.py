@@ -25,7 +25,7 @@ from daemon.restarts.memory import PodMemory
 from daemon.restarts.planner import concerns, plan
 from daemon.restarts.plans import Look, Plan, Record, Report, Stop, Unreadable
 from daemon.restarts.records import RecordError, record_of
-from daemon.restarts.stopping import NoRuntimeError, StopError, Stopper
+from daemon.restarts.stopping import OtherContainerError, StopError, Stopper
 from daemon.restarts.successors import Successors
 
 log = structlog.get_logger()
@@ -204,7 +204,7 @@ class DriftRestarts:
         try:
             await self._stopper.stop(pod, stop.name, stop.container_id, reason=stop.reason)
         except (StopError, CriError) as error:
-            retry = not isinstance(error, StopError) or isinstance(error, NoRuntimeError)
+            retry = not isinstance(error, OtherContainerError)
             now = self._around.clock.monotonic()
             pause = memory.fail_stop(stop.container_id, stop.name, str(error), now, retry=retry)
             log.warning("container not stopped", container=stop.container_id, error=str(error))

@@ -15,7 +15,7 @@ from daemon.engine.clock import Clock
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.restarts.recreate_plans import Attempt, Stage, Stop, StopKey
-from daemon.restarts.stopping import NoRuntimeError, OtherContainerError, Stopper
+from daemon.restarts.stopping import OtherContainerError, StopError, Stopper
 
 REASON = "ContainerRecreateRequest"
 MOST_TRIES = 8
@@ -100,11 +100,11 @@ class Stops:
             )
         except OtherContainerError as error:
             return Attempt(stop.container_id, Stage.FAILED, f"it could not be stopped: {error}")
-        except (CriError, NoRuntimeError) as error:
+        except (CriError, StopError) as error:
             return self._failed(stop, error, tries)
         return Attempt(stop.container_id, Stage.STOPPED if stopped else Stage.ENDED)
 
-    def _failed(self, stop: Stop, error: CriError | NoRuntimeError, tries: int) -> Attempt:
+    def _failed(self, stop: Stop, error: CriError | StopError, tries: int) -> Attempt:
         problem = f"it could not be stopped: {error}"
         final = tries >= MOST_TRIES or (isinstance(error, CriError) and not error.retryable)
         log.warning("container not stopped", container=stop.container_id, error=str(error), tries=tries)

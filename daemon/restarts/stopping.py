@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from daemon.cri.client import CriClient
-from daemon.cri.errors import NotFoundError
+from daemon.cri.errors import CriError, NotFoundError
 from daemon.cri.types import POD_UID_LABEL, ContainerState, ContainerStatus
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.local_pods import Container, LocalPod
@@ -34,6 +34,10 @@ class NoRuntimeError(StopError):
 
 class OtherContainerError(StopError):
     """The ID is that of another container, or of another pod's: trying again is useless."""
+
+
+class UnforeseenError(StopError):
+    """Something was not thought of, and is in the log: the next try may go better."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,22 +74,36 @@ class Stopper:
         called again after any failure. Raises StopError or CriError.
         """
         async with self._around.stops.of(container_id):
-            known = self._around.pods.get(pod.metadata.key)
-            if _is_going(pod.metadata.uid, known or pod):
-                return False
-            client, bare = self._client(container_id), container_id.partition("://")[2]
-            status = await _status(client, bare)
-            if status is None or status.state is ContainerState.EXITED:
-                return False
-            _check(status, pod, container)
-            self._around.record(pod, "Killing", f"Stopping container {container}: {reason}", action="Stop")
-            seconds = float(pod.spec.termination_grace_period_seconds if grace is None else grace)
-            place = HookPlace(client, bare, pod.status.pod_ip, _container(pod, container))
-            until = self._now() + seconds
-            if not await self._prepared(pod, place, seconds):
-                return False
-            await client.stop_container(bare, max(LEAST_GRACE, until - self._now()))
-            return True
+            try:
+                return await self._stop(pod, container, container_id, reason, grace)
+            except (StopError, CriError):
+                raise
+            except Exception as error:  # what a pod asks for leads here: it must not end the agent
+                log.exception("stop failed", pod=str(pod.metadata.key), container=container_id)
+                raise UnforeseenError(
+                    f"stopping {container} failed in a way that was not foreseen ({type(error).__name__});"
+                    " the agent's log says where"
+                ) from error
+
+    async def _stop(
+        self, pod: LocalPod, container: str, container_id: str, reason: str, grace: float | None
+    ) -> bool:
+        known = self._around.pods.get(pod.metadata.key)
+        if _is_going(pod.metadata.uid, known or pod):
+            return False
+        client, bare = self._client(container_id), container_id.partition("://")[2]
+        status = await _status(client, bare)
+        if status is None or status.state is ContainerState.EXITED:
+            return False
+        _check(status, pod, container)
+        self._around.record(pod, "Killing", f"Stopping container {container}: {reason}", action="Stop")
+        seconds = float(pod.spec.termination_grace_period_seconds if grace is None else grace)
+        place = HookPlace(client, bare, pod.status.pod_ip, _container(pod, container))
+        until = self._now() + seconds
+        if not await self._prepared(pod, place, seconds):
+            return False
+        await client.stop_container(bare, max(LEAST_GRACE, until - self._now()))
+        return True
 
     async def _prepared(self, pod: LocalPod, place: HookPlace, seconds: float) -> bool:
         """Run the preStop, for so many seconds at most; return whether the container is still ours to stop.

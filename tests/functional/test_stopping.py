@@ -1,6 +1,7 @@
 """A container is stopped as the kubelet would stop it, and never another one."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ from msgspec.structs import replace
 
 from daemon.cri.errors import CallFailedError
 from daemon.cri.v1 import runtime_pb2 as pb
+from daemon.engine.clock import SystemClock
 from daemon.objects.local_pods import LocalPod
-from daemon.restarts.stopping import NoRuntimeError, OtherContainerError, Stopper
+from daemon.restarts.stopping import NoRuntimeError, OtherContainerError, Stopper, UnforeseenError
 from tests.fakes.following import within
 from tests.functional.pod_world import NODE, PodWorld, pod_world
 
@@ -243,3 +245,22 @@ async def test_a_deletion_ends_the_hook_and_wins(world: PodWorld) -> None:
     await within(hanging.cancelled.wait())
     assert stops(world) == []
     assert [reason for reason, _ in world.events() if reason == "FailedPreStopHook"] == []
+
+
+class BrokenClock(SystemClock):
+    """Tells no time."""
+
+    def monotonic(self) -> float:
+        raise ArithmeticError
+
+
+async def test_what_nobody_thought_of_is_an_error_of_this_stop_alone(world: PodWorld) -> None:
+    pod = put(world)
+    container = world.start_container(pod.metadata.uid, "app")
+
+    with pytest.raises(UnforeseenError, match="ArithmeticError"):
+        await Stopper(dataclasses.replace(world.around, clock=BrokenClock())).stop(
+            pod, "app", container, reason="it was asked for"
+        )
+
+    assert await Stopper(world.around).stop(pod, "app", container, reason="it was asked for") is True
