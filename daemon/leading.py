@@ -182,8 +182,10 @@ class Leading:
 
     @property
     def behind(self) -> float:
-        """Seconds for which changes may have been missed."""
-        return max(informer.behind for informer in self.informers)
+        """Seconds for which changes may have been missed, of kinds that were followed before."""
+        sets = self._clone_sets.informers if self._clone_sets is not None else ()
+        once = [informer for informer in (self.restarts, *sets) if informer.followed_since]
+        return max(informer.behind for informer in (*self.informers, *once))
 
     async def run(self) -> None:
         """Lead until cancelled."""
