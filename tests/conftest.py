@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Time limits of single examples fail on a loaded machine and say nothing about the product.
@@ -28,3 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     config.add_cleanup(loop.close)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Undo how a program that ran within the test logs: the next test may listen for what that left out."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
