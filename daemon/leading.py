@@ -70,9 +70,19 @@ class Leading:
         self._config = config
         self._client = client
         self._metrics = metrics
+        self._recorder = EventRecorder(
+            client, metrics, clock, controller=f"{names.PREFIX}controller", instance=config.identity
+        )
+        self._follow(version)
+        self._look_after_images(clock)
+        self._look_after_pods(version, clock)
+        self._silence = Silence(self._signs(), clock, self._hear, patience=config.silence)
+
+    def _follow(self, version: str) -> None:
+        client, config, metrics = self._client, self._config, self._metrics
         self._job_kind = IMAGE_PULL_JOBS.served_as(version)
         self._list_kind = IMAGE_LIST_PULL_JOBS.served_as(version)
-        secrets_namespace = f"{config.namespace}{names.NODE_SECRETS_SUFFIX}"
+        self._secrets_namespace = f"{config.namespace}{names.NODE_SECRETS_SUFFIX}"
         self.jobs = Informer(client, self._job_kind, metrics)
         self.lists = Informer(client, self._list_kind, metrics)
         self.node_images = Informer(client, NODE_IMAGES.served_as(version), metrics)
@@ -83,11 +93,13 @@ class Leading:
             client, RECREATE_REQUESTS.served_as(version), metrics, indexes=recreating.INDEXES
         )
         self.restarts = Informer(client, WORKLOAD_RESTARTS, metrics)
-        self._sealed = Informer(client, SECRETS, metrics, selection=Selection(namespace=secrets_namespace))
-        self._pulses = Pulses(self._leases, patience=config.silence)
-        self._recorder = EventRecorder(
-            client, metrics, clock, controller=f"{names.PREFIX}controller", instance=config.identity
+        self._sealed = Informer(
+            client, SECRETS, metrics, selection=Selection(namespace=self._secrets_namespace)
         )
+        self._pulses = Pulses(self._leases, patience=config.silence)
+
+    def _look_after_images(self, clock: Clock) -> None:
+        client, config, metrics = self._client, self._config, self._metrics
         images = KubeObjects(client, self.node_images)
         objects = JobObjects(KubeObjects(client, self.jobs), KubeObjects(client, self.lists), images)
         self._sealer = Sealer(
@@ -95,7 +107,7 @@ class Leading:
                 images,
                 objects.jobs,
                 KubeObjects(client, self._sealed),
-                secrets_namespace,
+                self._secrets_namespace,
                 self._read_secret,
             ),
             metrics,
@@ -118,6 +130,9 @@ class Leading:
             ),
             metrics,
         )
+
+    def _look_after_pods(self, version: str, clock: Clock) -> None:
+        client, config, metrics = self._client, self._config, self._metrics
         self._launch_order = LaunchOrder(self.pods, PodReports(client, self.pods), metrics)
         self._restart_grants = RestartGrants(
             client,
@@ -128,7 +143,6 @@ class Leading:
             debounce=config.restart_debounce,
         )
         self._clone_sets = self._sets(version, clock) if config.clone_sets else None
-        self._silence = Silence(self._signs(), clock, self._hear, patience=config.silence)
         self._recreate_requests = recreating.RecreateRequests(
             recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
         )
