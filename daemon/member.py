@@ -44,6 +44,8 @@ _SETTLE = 0.3
 """Seconds that a pull must last before its beginning is told: a shorter one is one write."""
 _GATHER = 0.15
 """Seconds that an end waits for the next one while others go on."""
+_ENDS = 5
+"""Writes of ends in a row, before they come no faster than progress."""
 _MISSED = 2.5
 """Signs of life that may fail to come before the Lease lapses."""
 
@@ -100,9 +102,8 @@ class Member:
 
     def _node(self, config: AgentConfig, local: Local) -> NodeHalf:
         cluster = self._cluster
-        pace = Pace(
-            interval=config.status_interval, between=config.status_interval, settle=_SETTLE, gather=_GATHER
-        )
+        interval = config.status_interval
+        pace = Pace(interval=interval, between=interval, settle=_SETTLE, gather=_GATHER, ends=_ENDS)
         around = Surroundings(
             runtimes=local.runtimes,
             node_images=KubeObjects(cluster.client, self.informer),

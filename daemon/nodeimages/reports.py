@@ -35,6 +35,9 @@ class Pace:
     """How long a beginning waits: a short pull is told once, by its end."""
     gather: float = 0.0
     """How long an end waits for the next one, while others go on."""
+    ends: float = inf
+    """Writes of ends in a row that do not wait for *interval*, while others go on: a node with much to do
+    costs the API server little, and one with little to do is heard at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class Reports:
         """What was written last, and what the store made of it: it may know less fields than we do."""
         self._due = inf
         self._written_at = -inf
+        self._paid_until = -inf
+        """Each write pays for one interval; a burst of ends may be so many in advance."""
 
     def publish(
         self, key: Key, wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus], generation: int = 0
@@ -100,7 +105,7 @@ class Reports:
             case News.LAST_END:
                 return now
             case News.END:
-                return now + pace.gather
+                return max(now + pace.gather, self._paid_until - (pace.ends - 1) * pace.interval)
             case News.CHANGE:
                 return max(now + pace.settle, self._written_at + pace.between)
             case _:
@@ -124,7 +129,11 @@ class Reports:
         except NotFoundError:
             return None
         self._sent[key] = status, answer.status
-        self._written_at, self._due = self._clock.monotonic(), inf
+        self._wrote_now()
         self._manner.on_told(msgspec.structs.replace(answer, status=status), before)
         self._schedule(key, answer, self._latest[key])
         return None
+
+    def _wrote_now(self) -> None:
+        self._written_at, self._due = self._clock.monotonic(), inf
+        self._paid_until = max(self._paid_until, self._written_at) + self._manner.pace.interval

@@ -24,8 +24,8 @@ from daemon.nodeimages.statuses import described
 from daemon.objects.images import AgentStatus, ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
 
-_SETTLE, _GATHER, _BETWEEN = 0.3, 0.15, 2.0
-"""The agent's pace in seconds, see daemon.member and daemon.nodeimages.reports."""
+_SETTLE, _GATHER, _BETWEEN, _ENDS = 0.3, 0.15, 2.0, 5
+"""The agent's pace, in seconds and writes, see daemon.member and daemon.nodeimages.reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ class SimulatedNode:
         self._running: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._due = inf
         self._written_at = -inf
+        self._paid_until = -inf
         self._dirty = asyncio.Event()
 
     async def run(self) -> None:
@@ -145,7 +146,10 @@ class SimulatedNode:
             self._tags[key] = _pulled(tag, key[0], now)
         self.ended += 1
         self._start_some()
-        self._mark(self._now() + (_GATHER if self._running or self._waiting else 0.0))
+        if self._running or self._waiting:
+            self._mark(max(self._now() + _GATHER, self._paid_until - (_ENDS - 1) * _BETWEEN))
+        else:
+            self._mark(self._now())
 
     def _mark(self, due: float) -> None:
         self._due = min(self._due, due)
@@ -196,6 +200,7 @@ class SimulatedNode:
         await self._objects.replace_status(structs.replace(stored, metadata=metadata, status=status))
         self.writes += 1
         self._written_at = self._now()
+        self._paid_until = max(self._paid_until, self._written_at) + _BETWEEN
 
 
 def _pulled(tag: ImageTagStatus, name: str, now: datetime) -> ImageTagStatus:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.looptime
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 KEY = Key("", "n1")
-PACE = Pace(interval=2.0, between=2.0, settle=0.3, gather=0.15)
+PACE = Pace(interval=2.0, between=2.0, settle=0.3, gather=0.15, ends=5)
 AGENT = AgentStatus(version="1.2.3", public_key="a2V5")
 SOON = 0.01
 
@@ -137,6 +137,38 @@ async def test_ends_that_follow_each_other_are_told_together(world: World) -> No
     assert len(world.written) <= 1.0 / PACE.gather + 2
     assert world.written[-1] == pytest.approx(last, abs=SOON)
     assert world.status.succeeded == 20
+
+
+async def test_ends_without_end_are_told_at_the_pace_of_progress(world: World) -> None:
+    names = [f"i{number}" for number in range(200)]
+    for done in range(1, 201):
+        await asyncio.sleep(0.15)
+        world.phases(
+            **{name: "Succeeded" if number < done else "Waiting" for number, name in enumerate(names)}
+        )
+    last = now()
+    await asyncio.sleep(10)
+
+    assert world.written[4] < 1.5
+    assert len(world.written) <= PACE.ends + last / PACE.interval + 1
+    assert max(later - earlier for earlier, later in pairwise(world.written)) <= PACE.interval + SOON
+    assert world.written[-1] == pytest.approx(last, abs=SOON)
+
+
+async def test_a_node_that_was_quiet_is_heard_at_once_again(world: World) -> None:
+    names = [f"i{number}" for number in range(50)]
+    phases = dict.fromkeys(names, "Waiting")
+    for name in names[:40]:
+        await asyncio.sleep(0.15)
+        phases[name] = "Succeeded"
+        world.phases(**phases)
+    await asyncio.sleep(2 * PACE.interval)
+    phases[names[40]] = "Succeeded"
+    world.phases(**phases)
+    ended = now()
+    await asyncio.sleep(1)
+
+    assert world.written[-1] == pytest.approx(ended + PACE.gather, abs=SOON)
 
 
 async def test_an_end_waits_for_no_retry_that_may_be_far(world: World) -> None:
