@@ -1,6 +1,7 @@
 """The work queue: keys that want to be looked at, each at most once at a time.
 
-Merges repeats, never hands one key to two workers, delays double. No lock: one event loop owns the state.
+Merges repeats, never hands one key to two workers, delays double up to a longest one. No lock: one event
+loop owns the state.
 """
 
 import asyncio
@@ -10,6 +11,9 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+_SOON = 0.5
+"""Longest pause, in seconds, before a key is looked at again that somebody else wrote to meanwhile."""
 
 
 class QueueClosedError(Exception):
@@ -26,6 +30,7 @@ class WorkQueue(Generic[K]):
         self._active: set[K] = set()
         self._repeats: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._conflicts: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._wakeup = asyncio.Event()
         self._closed = False
@@ -60,15 +65,26 @@ class WorkQueue(Generic[K]):
 
     def retry(self, key: K) -> float:
         """Look again after a delay that doubles with each failure, less jitter; return it in seconds."""
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(self._first_delay * 2.0 ** min(failures - 1, 32), self._max_delay)
+        return self._again(key, self._failures, self._max_delay)
+
+    def retry_soon(self, key: K) -> float:
+        """Look again as after a failure, but never much later: what led here is no trouble.
+
+        A key that met one conflict after the other would else wait the longer, the more others write.
+        """
+        return self._again(key, self._conflicts, min(_SOON, self._max_delay))
+
+    def _again(self, key: K, counted: dict[K, int], longest: float) -> float:
+        times = counted[key] = counted.get(key, 0) + 1
+        delay = min(self._first_delay * 2.0 ** min(times - 1, 32), longest)
         delay *= random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, is no secret
         self.add_after(key, delay)
         return delay
 
     def forget(self, key: K) -> None:
-        """Start counting failures of *key* anew."""
+        """Start counting failures and conflicts of *key* anew."""
         self._failures.pop(key, None)
+        self._conflicts.pop(key, None)
 
     async def get(self) -> K:
         """The next key; it counts as being worked on until ``done``. Raises QueueClosedError at the end."""

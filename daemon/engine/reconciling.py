@@ -28,8 +28,8 @@ class Controller(Generic[K]):
     """Workers that call *reconcile* for each key.
 
     Three outcomes: done (look again in the seconds that it returned, if any), error (back-off), permanent
-    (given up until the key is added again). A conflict is normal: the key is looked at again with the newer
-    object.
+    (given up until the key is added again). A conflict is normal: the key is looked at again soon, with the
+    newer object, however many there were before.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Controller(Generic[K]):
             log.warning("gave up", error=str(error))
         except ConflictError:
             result = "conflict"
-            self.queue.retry(key)
+            self.queue.retry_soon(key)
         except ObjectsError as error:  # the store's answer, which says all there is to know
             result = "error"
             log.warning("cannot read or write", error=str(error), retry_in=round(self.queue.retry(key), 3))

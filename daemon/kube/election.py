@@ -24,6 +24,8 @@ Lead = Callable[[], Awaitable[None]]
 
 _GIVING_UP = 2.0
 """Seconds that the end of a process may be held up by giving the Lease up."""
+_SOON = 0.1
+"""Seconds until a write is made anew that somebody else's has overtaken, though not to take the Lease."""
 
 
 class Election:
@@ -59,6 +61,8 @@ class Election:
         self._leading = False
         self._broken = False
         """Whether the last try failed: an outage is told once."""
+        self._overtaken = False
+        """Whether the last try failed since the Lease was written to meanwhile."""
 
     @property
     def leading(self) -> bool:
@@ -118,12 +122,13 @@ class Election:
         with suppress(TimeoutError):
             while self.leader == self._identity:
                 async with asyncio.timeout_at(self._held_from + self._renew_deadline):
-                    await asyncio.sleep(self._retry)
+                    await asyncio.sleep(_SOON if self._overtaken else self._retry)
                     await self._try()
 
     async def _try(self) -> bool:
         """Take or renew the Lease if that is possible now; tell whether it is held."""
         began = asyncio.get_running_loop().time()
+        self._overtaken = False
         try:
             if self.leader != self._identity:
                 await self._look()
@@ -142,7 +147,8 @@ class Election:
         return True
 
     async def _lose(self) -> bool:
-        """Somebody else wrote first: find out who, and forget that the Lease was ours."""
+        """Somebody else wrote first: find out who, and forget that the Lease was ours if it is not."""
+        self._overtaken = True
         with suppress(ApiError):
             await self._look()
         return False
@@ -195,24 +201,27 @@ class Election:
         """Let others have the Lease at once, if it is still ours."""
         try:
             async with asyncio.timeout(_GIVING_UP):
-                try:
-                    await self._release()
-                except ChangedError:  # a renewal that was cancelled had come through
+                while not await self._release():
+                    await asyncio.sleep(_SOON)
                     await self._look()
-                    await self._release()
         except (ApiError, TimeoutError) as error:
             self._lease = None
             log.warning("the lease was not given up", lease=str(self._key), error=str(error))
 
-    async def _release(self) -> None:
+    async def _release(self) -> bool:
+        """Whether the Lease is not ours any more; a renewal that was cancelled may have come through."""
         if self._lease is None or self.leader != self._identity:
-            return
+            return True
         spec = {
             "holderIdentity": None,
             "leaseDurationSeconds": 1,
             "renewTime": micro_time(self._client.clock.precise()),
         }
-        self._observe(await self._write(self._lease, spec))
+        try:
+            self._observe(await self._write(self._lease, spec))
+        except ChangedError:
+            return False
+        return True
 
 
 async def _awaited(lead: Lead) -> None:

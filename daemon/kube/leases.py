@@ -7,7 +7,7 @@ import structlog
 
 from daemon.kube.backoff import Backoff
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import ApiError, MissingError, TakenError
+from daemon.kube.errors import ApiError, ChangedError, MissingError, TakenError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import merge_patch
 from daemon.kube.resources import LEASES
@@ -16,6 +16,8 @@ from daemon.objects.meta import Key, ObjectMeta
 
 log = structlog.get_logger()
 
+_SOON = 1.0
+"""Seconds between two tries of a renewal while others write to the Lease: no trouble that takes patience."""
 _LOOK = 1.0
 """Seconds between two looks for who has lapsed."""
 
@@ -59,7 +61,8 @@ class Heartbeat:
                 if not broken:
                     log.warning("no sign of life", lease=str(self._key), error=str(error))
                 broken = True
-                await asyncio.sleep(max(backoff.next(), error.retry_after))
+                pause = min(_SOON, self._interval) if isinstance(error, ChangedError) else backoff.next()
+                await asyncio.sleep(max(pause, error.retry_after))
                 continue
             broken = False
             backoff.reset()

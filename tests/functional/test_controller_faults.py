@@ -63,7 +63,7 @@ async def test_a_storm_of_conflicts_ends_right(cluster: ControllerWorld, resourc
     async with cluster.leading(), cluster.agent.running():
         await cluster.node_image_is_there()
         # Two of three writes, renewals of Leases among them where all are meant, until it is over.
-        storm = Fault(status=409, verb="patch", resource=resource, times=30, sparing=3)
+        storm = Fault(status=409, verb="patch", resource=resource, times=1000, sparing=3)
         cluster.agent.server.fail(storm)
         await ask_for_all(cluster)
         await all_ended_well(cluster)

@@ -218,3 +218,19 @@ async def test_under_random_faults_never_two_lead_and_always_somebody_again() ->
 
     assert office.most == 1
     assert len({name for name, _, _ in office.terms}) > 1
+
+
+async def test_a_leader_goes_on_through_a_storm_of_conflicts_and_gives_the_lease_up_in_it() -> None:
+    office = Office()
+    async with FakeApiServer() as server, ApiClient(Fixed(server.url), Metrics()) as client:
+        one = Election(client, LEASE, "one", renew_deadline=1.5, retry=0.3)
+        async with running(one.run(lambda: office.lead("one"))):
+            await office.until("one")
+            storm = Fault(status=409, verb="patch", resource="leases", times=1000, sparing=5)
+            server.fail(storm)
+            await server.until(lambda: storm.met >= 20)
+            assert office.leading == {"one"}
+
+        lease = server.document("leases", LEASE.name, LEASE.namespace)
+    assert len(office.terms) == 1
+    assert "holderIdentity" not in lease["spec"]

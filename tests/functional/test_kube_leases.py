@@ -147,3 +147,20 @@ async def test_a_heartbeat_costs_one_write_each_time() -> None:
 
         assert here.server.writes == {"create leases": 1, "patch leases": 5}
         assert here.server.count("get", resource="leases") == 0
+
+
+async def test_a_heartbeat_that_meets_conflicts_is_tried_again_soon_each_time() -> None:
+    async with world() as here:
+        beat = Heartbeat(here.client, NODE, "a", interval=60.0, duration=180)
+        async with running(beat.run()):
+            await here.hears((NODE, True))
+        storm = Fault(status=409, resource="leases", verb="patch", times=4)
+        here.server.fail(storm)
+        renewed = here.leases.get(NODE)
+        began = asyncio.get_running_loop().time()
+
+        async with running(beat.run()):
+            await until(here.leases, lambda: here.leases.get(NODE) != renewed)
+
+        assert asyncio.get_running_loop().time() - began < 7.0
+        assert storm.met == 4

@@ -121,6 +121,23 @@ async def test_delays_of_failures_double_up_to_the_longest(queue: WorkQueue[str]
         assert 0.75 * whole <= delay <= whole
 
 
+async def test_a_key_that_meets_conflicts_never_waits_long_and_is_not_looked_at_without_a_pause() -> None:
+    queue: WorkQueue[str] = WorkQueue(first_delay=0.125, max_delay=60.0)
+
+    delays = [queue.retry_soon("a") for _ in range(3000)]
+
+    for delay, whole in zip(delays[:4], [0.125, 0.25, 0.5, 0.5], strict=True):
+        assert 0.75 * whole <= delay <= whole
+    assert max(delays) <= 0.5
+
+
+async def test_conflicts_make_no_failure_wait_longer(queue: WorkQueue[str]) -> None:
+    for _ in range(10):
+        queue.retry_soon("a")
+
+    assert queue.retry("a") <= 1.0
+
+
 async def test_no_number_of_failures_makes_a_delay_overflow(queue: WorkQueue[str]) -> None:
     assert max(queue.retry("a") for _ in range(3000)) <= 10.0
 

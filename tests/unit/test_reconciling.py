@@ -152,6 +152,18 @@ async def test_a_permanent_error_ends_when_the_key_is_added_again(metrics: Metri
     assert counted(metrics) == {"refused": 1, "ok": 1}
 
 
+async def test_a_key_in_a_storm_of_conflicts_is_looked_at_again_within_half_a_second(
+    metrics: Metrics,
+) -> None:
+    script = Script(*(ConflictError() for _ in range(20)), None)
+
+    async with settled(script, metrics, 21) as logs:
+        moments = [moment for moment, _ in script.looks]
+
+    assert max(after - before for before, after in pairwise(moments)) <= 0.5
+    assert logs == []
+
+
 async def test_a_conflict_is_retried_soon_and_is_no_error(metrics: Metrics) -> None:
     script = Script(ConflictError(), None)
 

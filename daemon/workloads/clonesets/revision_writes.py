@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from daemon.engine.objects import AlreadyExistsError, ConflictError, NotFoundError
+from daemon.engine.objects import AlreadyExistsError, ConflictError, NotFoundError, ObjectsError
 from daemon.kube.errors import ForbiddenError, RefusedError
 from daemon.kube.patches import merge_patch
 from daemon.objects.revisions import ControllerRevision
@@ -106,7 +106,7 @@ class Histories:
                 made = there
             self._around.revisions.learn(made)
             return made, tried or obj.status.collision_count
-        raise ConflictError(f"no name is free for the next revision of {obj.metadata.key}")
+        raise ObjectsError(f"no name is free for the next revision of {obj.metadata.key}")
 
     async def _renumber(self, revision: ControllerRevision, number: int) -> ControllerRevision:
         patch = merge_patch({"revision": number, "metadata": {"uid": revision.metadata.uid}})
