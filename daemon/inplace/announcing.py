@@ -6,10 +6,10 @@ the rollout is over. Resources that change are told to the pods alone.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from daemon.inplace.changes import left_of, touched_by
 from daemon.inplace.diff import InPlace, MustRecreate, diff
 from daemon.inplace.templates import Revision
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import ForbiddenError
+from daemon.kube.errors import ApiError, ForbiddenError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import strategic_merge_patch
 from daemon.objects.images import CompletionPolicy, ImagePullJob, ImagePullJobSpec, PullPolicy
@@ -29,6 +29,8 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, ObjectMeta, OwnerReference
 from daemon.objects.next_revisions import NextRevision, next_revision_of, written
 from daemon.objects.references import InvalidReferenceError, parse
+
+T = TypeVar("T")
 
 _AT_ONCE = 16
 """Pods that are told at the same time."""
@@ -174,7 +176,7 @@ class Announcing:
             if (not each.is_told or _told_of(each.pod) != rollout.revision)
             and missing.isdisjoint(each.change.images.values())
         ]
-        told = await asyncio.gather(*(self._tell(rollout, each) for each in due))
+        told = await _all_of(self._tell(rollout, each) for each in due)
         return {pod.metadata.key: pod for pod in told if pod is not None}
 
     async def end(self, owner: OwnerReference, namespace: str, *, but: str = "") -> None:
@@ -184,8 +186,11 @@ class Announcing:
                 await self._jobs.delete(job)
 
     async def withdraw(self, pods: Iterable[LocalPod]) -> None:
-        """Take back what *pods* were told, and what their nodes answered: they stay what they are."""
-        await asyncio.gather(*(self._untell(pod) for pod in pods))
+        """Take back what *pods* were told, and what their nodes answered: they stay what they are.
+
+        Raises the ApiError of a write that failed.
+        """
+        await _all_of(self._untell(pod) for pod in pods)
 
     async def _bring_jobs(self, rollout: Rollout, news: Sequence[News]) -> set[str]:
         """Have a job for each image; return the images that none will bring, though they could be pulled.
@@ -249,6 +254,24 @@ class Announcing:
                 return None
         self._pods.learn(told)
         return told
+
+
+async def _all_of(writes: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Make all *writes*, whatever fails; raises the first ApiError when none is on its way any more."""
+    errors: list[ApiError] = []
+
+    async def one(write: Coroutine[Any, Any, T]) -> T | None:
+        try:
+            return await write
+        except ApiError as error:
+            errors.append(error)
+            return None
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(write)) for write in writes]
+    if errors:
+        raise errors[0]
+    return [done for task in tasks if (done := task.result()) is not None]
 
 
 def _can_be_pulled(image: str) -> bool:

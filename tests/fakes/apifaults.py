@@ -44,6 +44,8 @@ class Fault:
     """Answer with this instead of doing it; 0 means do it."""
     verb: str = ""
     resource: str = ""
+    name: str = ""
+    """Of the object."""
     user_agent: str = ""
     times: int = 1
     sparing: int = 0
@@ -74,6 +76,7 @@ class Fault:
             self.times > 0
             and self.verb in {"", asked.verb}
             and self.resource in {"", asked.resource}
+            and self.name in {"", asked.name}
             and self.user_agent in {"", asked.headers.get("User-Agent")}
         )
 

@@ -9,6 +9,7 @@ import pytest
 
 from daemon import names
 from daemon.inplace.announcing import Announcing, Download, Rollout
+from daemon.kube.errors import ForbiddenError
 from daemon.kube.informer import Informer
 from daemon.kube.objects import KubeObjects
 from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
@@ -208,3 +209,17 @@ async def test_a_pod_that_is_gone_or_another_one_costs_the_others_nothing(
 
     assert told.keys() == {Key("default", "web-3")}
     assert _told(world, "web-2") is None
+
+
+@pytest.mark.parametrize("failing", ["web-1", "web-2", "web-3"])
+async def test_a_pod_that_cannot_be_written_to_is_told_of_when_all_others_have_been_written_to(
+    world: UpdateWorld, announcing: Announcing, failing: str
+) -> None:
+    pods = await _pods(world, 1, 2, 3)
+    world.server.fail(Fault(status=403, verb="patch", resource="pods", name=failing))
+
+    with pytest.raises(ForbiddenError):
+        await announcing.announce(_rollout(), pods)
+
+    told = [name for name in ("web-1", "web-2", "web-3") if _told(world, name) is not None]
+    assert told == [name for name in ("web-1", "web-2", "web-3") if name != failing]
