@@ -16,10 +16,10 @@ from daemon.localpods.indexes import BY_CONTROLLER
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, LabelSelectorRequirement
-from daemon.workloads.clonesets.claiming import controllers_of
+from daemon.workloads.clonesets.claiming import controllers_of, instances_of
 from daemon.workloads.clonesets.reconciler import CloneSets
 from daemon.workloads.clonesets.stepping import Updates
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.surroundings import BY_INSTANCE, SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
 
 _OURS = LabelSelector(
@@ -52,7 +52,9 @@ class CloneSetController:
         self.sets = Informer(client, kind, metrics)
         self._revisions = Informer(client, CONTROLLER_REVISIONS, metrics, indexes=owned)
         self._claims = Informer(
-            client, VOLUME_CLAIMS, metrics, selection=Selection(labels=_OURS), indexes=owned
+            *(client, VOLUME_CLAIMS, metrics),
+            selection=Selection(labels=_OURS),
+            indexes={**owned, BY_INSTANCE: instances_of},
         )
         self._reconciler = CloneSets(
             SetSurroundings(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from daemon import names
 from daemon.engine.objects import NotFoundError
 from daemon.localpods.indexes import ORPHANS
 from daemon.objects.local_pods import LocalPod
@@ -9,13 +10,19 @@ from daemon.objects.meta import OwnerReference, selects
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.making import owner
 from daemon.workloads.clonesets.pod_writes import PodWrites, each_of
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.surroundings import SetSurroundings, instance
 
 
 def controllers_of(obj: Any) -> tuple[str, ...]:
     """Under what the index BY_CONTROLLER files an object: the UID of its controller."""
     found = controller_of(obj)
     return (found.uid,) if found is not None else ()
+
+
+def instances_of(claim: Any) -> tuple[str, ...]:
+    """Under what the index BY_INSTANCE files a claim: the pod of a set that it belongs to."""
+    id_ = claim.metadata.labels.get(names.INSTANCE_ID_LABEL, "")
+    return tuple(instance(uid, id_) for uid in controllers_of(claim) if id_)
 
 
 def controller_of(obj: Any) -> OwnerReference | None:

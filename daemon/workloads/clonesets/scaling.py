@@ -116,10 +116,9 @@ class Scaling:
                 await self._drop_claims(run, view)
 
     async def _drop_claims(self, run: Run, view: PodView) -> None:
-        id_ = view.pod.metadata.labels.get(names.INSTANCE_ID_LABEL)
-        for claim in self._around.claims_of(run.obj):
-            if id_ and claim.metadata.labels.get(names.INSTANCE_ID_LABEL) == id_:
-                await self._writes.delete_claim(claim)
+        id_ = view.pod.metadata.labels.get(names.INSTANCE_ID_LABEL, "")
+        for claim in self._around.claims_of_instance(run.obj, id_):
+            await self._writes.delete_claim(claim)
 
     def _tell(self, run: Run, reason: str, verb: str, pods: Sequence[str]) -> None:
         more = f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else ""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -18,6 +17,7 @@ from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.claiming import controller_of
 from daemon.workloads.clonesets.history import labels_for, named
 from daemon.workloads.clonesets.lifecycle import after_update, during_update
+from daemon.workloads.clonesets.orders import Order, Orders
 from daemon.workloads.clonesets.settings import Settings, settings_of
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.timing import StepTimes
@@ -39,16 +39,6 @@ class Updates(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A pod is on its way to a revision."""
-
-    of: Key
-    """The set."""
-    set_uid: str
-    revision: str
-
-
 class Stepping:
     """What was begun, and how far it is. Lost with the process: what stands on pods is found again."""
 
@@ -59,7 +49,7 @@ class Stepping:
         self._around = around
         self._updates = updates
         self._wake = wake
-        self._orders: dict[str, Order] = {}
+        self._orders = Orders()
         self._progress: dict[str, tuple[str, Progress]] = {}
         """By UID of a pod: how far it is on its way to which revision."""
         self._times = StepTimes(around.metrics, around.clock)
@@ -74,7 +64,7 @@ class Stepping:
     def send(self, obj: CloneSet, pod: LocalPod, revision: str) -> None:
         """Have *pod* changed in place to *revision*."""
         metadata = pod.metadata
-        self._orders[metadata.uid] = Order(obj.metadata.key, obj.metadata.uid, revision)
+        self._orders.put(metadata.uid, Order(obj.metadata.key, obj.metadata.uid, revision))
         self._progress.pop(metadata.uid, None)
         self.controller.queue.add(metadata.key)
 
@@ -88,10 +78,8 @@ class Stepping:
 
     def chosen(self, obj: CloneSet, revision: str) -> Collection[str]:
         """UIDs of the pods of *obj* that are on their way to *revision*."""
-        uid = obj.metadata.uid
-        return {
-            pod for pod, order in self._orders.items() if order.set_uid == uid and order.revision == revision
-        }
+        orders = self._orders.of_set(obj.metadata.uid)
+        return {pod for pod, order in orders.items() if order.revision == revision}
 
     def verdict(self, pod: LocalPod, revision: str) -> MustRecreate | None:
         """Why *pod* cannot come to *revision* in place, if it was found out."""
@@ -120,7 +108,7 @@ class Stepping:
 
     def forget(self, set_uid: str) -> None:
         """The set is gone."""
-        for pod in [pod for pod, order in self._orders.items() if order.set_uid == set_uid]:
+        for pod in tuple(self._orders.of_set(set_uid)):
             self._drop(pod)
 
     async def step(self, key: Key) -> float | None:
@@ -156,10 +144,11 @@ class Stepping:
                 self._drop(uid)
         elif isinstance(progress, MustRecreate):
             self._times.drop(uid)
-            self._orders.pop(uid, None)
+            self._orders.drop(uid)
         else:
             self._times.at(uid, progress.reason)
-            self._orders.setdefault(uid, Order(obj.metadata.key, obj.metadata.uid, target.revision))
+            if uid not in self._orders:
+                self._orders.put(uid, Order(obj.metadata.key, obj.metadata.uid, target.revision))
         if before is None or before[1] != progress:
             self._wake(obj.metadata.key)
         return getattr(progress, "look_again_in", None)
@@ -212,6 +201,6 @@ class Stepping:
         return found if found is not None and owner is not None and found.metadata.uid == owner.uid else None
 
     def _drop(self, uid: str) -> None:
-        self._orders.pop(uid, None)
+        self._orders.drop(uid)
         self._progress.pop(uid, None)
         self._times.drop(uid)

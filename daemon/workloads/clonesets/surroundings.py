@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from daemon.engine.clock import Clock
 from daemon.kube.client import ApiClient
@@ -15,10 +16,21 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.revisions import ControllerRevision, PersistentVolumeClaim
 from daemon.objects.workloads import CloneSet
 
+BY_INSTANCE: Final = "instance"
+"""Claims by the pod of a set that they belong to, whether there is one or not: see ``instance``."""
+
+
+def instance(set_uid: str, id_: str) -> str:
+    """What tells one of a set's pods, and its successors of the same id, from all others."""
+    return f"{set_uid}/{id_}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSurroundings:
-    """The objects of CloneSets and the ways to act on them. Informers of owned kinds have BY_CONTROLLER."""
+    """The objects of CloneSets and the ways to act on them.
+
+    Informers of owned kinds have the index BY_CONTROLLER, that of claims BY_INSTANCE as well.
+    """
 
     client: ApiClient
     kind: Resource[CloneSet]
@@ -41,6 +53,10 @@ class SetSurroundings:
     def claims_of(self, obj: CloneSet) -> Sequence[PersistentVolumeClaim]:
         """The claims of *obj*'s pods, as last seen."""
         return self.claims.indexed(BY_CONTROLLER, obj.metadata.uid)
+
+    def claims_of_instance(self, obj: CloneSet, id_: str) -> Sequence[PersistentVolumeClaim]:
+        """The claims of the pod of *obj* with this id, as last seen."""
+        return self.claims.indexed(BY_INSTANCE, instance(obj.metadata.uid, id_))
 
     def is_as_it_was(self, obj: CloneSet) -> bool:
         """Whether what *obj* asks for is still asked for, as far as that is known."""
