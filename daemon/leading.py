@@ -31,19 +31,15 @@ from daemon.kube.resources import (
     PODS,
     RECREATE_REQUESTS,
     SECRETS,
-    WHOLE_PODS,
-    WORKLOAD_RESTARTS,
 )
 from daemon.kube.selections import Selection
 from daemon.launchorder.reconciler import LaunchOrder
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, Secret
-from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.parts import PodPart
 from daemon.objects.pods import Pod
-from daemon.objects.workload_restarts import WorkloadRestart
 from daemon.pulljobs.list_reconciler import ImageLists
 from daemon.pulljobs.nodes import NodeKeeper, NodeObjects
 from daemon.pulljobs.reconciler import JobObjects, PullJobs, Surroundings
@@ -52,8 +48,8 @@ from daemon.pulljobs.silence import Signs, Silence
 from daemon.recreaterequests import reconciler as recreating
 from daemon.recreaterequests.gates import PodGates
 from daemon.restartgrants.reconciler import RestartGrants
-from daemon.workloadrestarts import reconciler as restarting
-from daemon.workloadrestarts.targets import Targets
+from daemon.workloadrestarts.assembly import Surroundings as RestartSurroundings
+from daemon.workloadrestarts.assembly import WorkloadRestartController
 from daemon.workloads.clonesets.assembly import CloneSetController
 from daemon.workloads.clonesets.assembly import Surroundings as CloneSetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
@@ -92,7 +88,6 @@ class Leading:
         self.recreates = Informer(
             client, RECREATE_REQUESTS.served_as(version), metrics, indexes=recreating.INDEXES
         )
-        self.restarts = Informer(client, WORKLOAD_RESTARTS, metrics)
         self._sealed = Informer(
             client, SECRETS, metrics, selection=Selection(namespace=self._secrets_namespace)
         )
@@ -147,7 +142,16 @@ class Leading:
             recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
         )
         self._pod_gates = PodGates(self.pods, PodReadiness(client, clock), metrics)
-        self._workload_restarts = restarting.WorkloadRestarts(self._restarting(clock))
+        self._workload_restarts = WorkloadRestartController(
+            RestartSurroundings(
+                client=client,
+                requests=self.recreates,
+                of_pod=lambda key: self.recreates.indexed(recreating.BY_POD, str(key)),
+                recorder=self._recorder,
+                metrics=metrics,
+                clock=clock,
+            )
+        )
 
     def _signs(self) -> Signs:
         return Signs(
@@ -198,7 +202,7 @@ class Leading:
     def behind(self) -> float:
         """Seconds for which changes may have been missed, of kinds that were followed before."""
         sets = self._clone_sets.informers if self._clone_sets is not None else ()
-        once = [informer for informer in (self.restarts, *sets) if informer.followed_since]
+        once = [informer for informer in (self._workload_restarts.restarts, *sets) if informer.followed_since]
         return max(informer.behind for informer in (*self.informers, *once))
 
     async def run(self) -> None:
@@ -218,7 +222,7 @@ class Leading:
             group.create_task(self._silence.run(), name="silence")
             if self._pull_jobs.pods is not None:
                 group.create_task(self._pull_jobs.pods.watches.run(), name="pods")
-            group.create_task(self._restart(), name="restarts")
+            group.create_task(self._workload_restarts.run(), name="restarts")
             if self._clone_sets is not None:
                 group.create_task(self._look_after(self._clone_sets), name="clone-sets")
 
@@ -263,14 +267,6 @@ class Leading:
         selection = Selection(namespace=part.namespace, labels=part.labels)
         return Informer(self._client, PODS, self._metrics, selection=selection)
 
-    async def _restart(self) -> None:
-        """Carry out restarts: apart from all the rest, as their kind is ours and may be missing."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.restarts.run(), name=f"follow-{self.restarts.resource.plural}")
-            await self.restarts.synced()
-            self._workload_restarts.watch()
-            group.create_task(self._workload_restarts.pods.watches.run(), name="pods of restarts")
-
     async def _look_after(self, sets: CloneSetController) -> None:
         """Look after CloneSets: apart from all the rest, as their kind may be missing."""
         async with asyncio.TaskGroup() as group:
@@ -281,29 +277,6 @@ class Leading:
             sets.watch()
             for controller in sets.controllers:
                 group.create_task(controller.run(), name=controller.name)
-
-    def _restarting(self, clock: Clock) -> restarting.Surroundings:
-        return restarting.Surroundings(
-            restarts=KubeObjects(self._client, self.restarts),
-            requests=KubeObjects(self._client, self.recreates),
-            of_pod=lambda key: self.recreates.indexed(recreating.BY_POD, str(key)),
-            targets=Targets(self._client),
-            open_pods=self._follow_whole_pods,
-            announce=self._announce_restart,
-            metrics=self._metrics,
-            clock=clock,
-        )
-
-    def _follow_whole_pods(self, part: PodPart) -> Informer[LocalPod]:
-        selection = Selection(namespace=part.namespace, labels=part.labels)
-        return Informer(self._client, WHOLE_PODS, self._metrics, selection=selection)
-
-    def _announce_restart(self, restart: WorkloadRestart, reason: str, note: str, *, warning: bool) -> None:
-        self._recorder.record(
-            *(WORKLOAD_RESTARTS, restart, reason, note),
-            action="Restart",
-            type_="Warning" if warning else "Normal",
-        )
 
     def _lives(self, node: str) -> bool:
         """Whether the node's agent gives signs of life."""
