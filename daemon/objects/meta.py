@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """Base of all API data: camelCase outside, snake_case inside, unknown fields ignored."""
 
 
