@@ -28,22 +28,11 @@ async def web(bed: Restarting, prefix: str) -> AsyncIterator[RealSet]:
     """A set of a name of its own, removed in the end."""
     made = RealSet(bed.api, f"web-{zlib.crc32(prefix.encode()):x}")
     yield made
-    await made.delete()
+    await made.discard()
 
 
 def containers(images: tuple[str, str], *further: str) -> list[dict[str, Any]]:
     return [{"name": name, "image": images[0]} for name in ("app", *further)]
-
-
-async def test_it_is_made_scaled_and_removed(web: RealSet, images: tuple[str, str]) -> None:
-    await web.apply(web.document(containers(images), replicas=2))
-    made = await web.settled()
-    await web.api.kubectl("scale", "cloneset", web.name, "--replicas=3")
-    more = await web.settled()
-    await web.api.kubectl("scale", "cloneset", web.name, "--replicas=1")
-    less = await web.settled()
-
-    assert [each["availableReplicas"] for each in (made, more, less)] == [2, 3, 1]
 
 
 async def test_an_image_changes_in_place(web: RealSet, images: tuple[str, str]) -> None:
@@ -172,3 +161,16 @@ async def test_a_pod_that_is_evicted_is_replaced(web: RealSet, images: tuple[str
 
     await until(replaced, timeout=20.0, what="a successor", pause=0.05)
     assert (await web.settled())["availableReplicas"] == 1
+
+
+async def test_it_is_made_scaled_and_removed(web: RealSet, images: tuple[str, str]) -> None:
+    await web.apply(web.document(containers(images), replicas=2))
+    made = await web.settled()
+    await web.api.kubectl("scale", "cloneset", web.name, "--replicas=3")
+    more = await web.settled()
+    await web.api.kubectl("scale", "cloneset", web.name, "--replicas=1")
+    less = await web.settled()
+
+    await web.delete()
+
+    assert [each["availableReplicas"] for each in (made, more, less)] == [2, 3, 1]

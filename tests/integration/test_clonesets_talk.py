@@ -75,11 +75,7 @@ async def web(bed: Restarting, prefix: str) -> AsyncIterator[RealSet]:
     """A set of a name of its own, removed in the end."""
     made = RealSet(bed.api, f"talk-{zlib.crc32(prefix.encode()):x}")
     yield made
-    for pod in await made.pods():
-        await bed.api.kubectl(
-            "patch", "pod", pod["metadata"]["name"], "-p", '{"metadata":{"finalizers":null}}'
-        )
-    await made.delete()
+    await made.discard()
 
 
 def shown(web: RealSet, slide: str, image: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ async def web(world: Restarting, prefix: str) -> AsyncIterator[RealSet]:
     """A set of a name of its own, removed in the end."""
     made = RealSet(world.api, f"web-{zlib.crc32(prefix.encode()):x}")
     yield made
-    await made.delete()
+    await made.discard()
 
 
 def _pod(colour: str = "red") -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Cluster:
         """Remove its files. It must be stopped."""
         session.unmount_below(self.directory)
         self.control_plane.remove()
-        session.remove_tree(self.directory)
+        session.put_away(self.directory)
 
     async def _start_control_plane(self) -> None:
         await self.control_plane.start()

@@ -172,7 +172,7 @@ class Containerd:
 
     def remove(self) -> None:
         """Remove its files. It must be stopped."""
-        session.remove_tree(self.directory)
+        session.put_away(self.directory)
 
     def _binaries(self) -> Path:
         return programs.containerd2_binaries() if self.flavour == "2.3" else Path("/usr/bin")

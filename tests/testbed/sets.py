@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from daemon import names
-from tests.testbed.api import Api
+from tests.testbed.api import Api, RefusedError
 from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
 from tests.testbed.pushing import ImageMaker
@@ -98,13 +99,37 @@ class RealSet:
         return condition(await self.stored(), type_)
 
     async def delete(self) -> None:
-        """Remove it and its pods, and return when they are gone."""
+        """Remove it, have the garbage collector remove its pods, and return when they are gone.
+
+        The collector learns of a kind up to half a minute after the kind was made.
+        """
         await self.api.kubectl("delete", "cloneset", self.name, "--ignore-not-found", "--cascade=foreground")
 
         async def gone() -> bool:
             return not (await self.api.get(f"{PODS}?labelSelector=app={self.name}"))["items"]
 
         await until(gone, timeout=DEADLINE, what=f"the pods of {self.name} to be gone", pause=0.1)
+
+    async def discard(self) -> None:
+        """Remove it and its pods at once, whatever holds them, and return when they are gone."""
+        with suppress(RefusedError):  # it was removed before
+            await self.api.request("DELETE", f"{SETS}/{self.name}", {"propagationPolicy": "Background"})
+
+        async def gone() -> bool:
+            return not await self._kill()
+
+        await until(gone, timeout=DEADLINE, what=f"the pods of {self.name} to be gone", pause=0.1)
+
+    async def _kill(self) -> list[Document]:
+        """Delete its pods without grace, and return those that were there: more may be on their way."""
+        found: list[Document] = (await self.api.get(f"{PODS}?labelSelector=app={self.name}"))["items"]
+        for pod in found:
+            name = pod["metadata"]["name"]
+            if pod["metadata"].get("finalizers"):
+                await self.api.request("PATCH", f"{PODS}/{name}", {"metadata": {"finalizers": None}})
+            with suppress(RefusedError):  # it went meanwhile
+                await self.api.request("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
+        return found
 
 
 def condition(document: Mapping[str, Any], type_: str) -> Document:

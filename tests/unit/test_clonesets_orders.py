@@ -1,5 +1,6 @@
 """Orders of pods: one for each, found by pod and by set, and nothing left of what is over."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -60,3 +61,4 @@ class OrdersMachine(RuleBasedStateMachine):
 
 
 TestOrdersMachine = OrdersMachine.TestCase
+TestOrdersMachine.settings = settings(max_examples=30, stateful_step_count=15)
