@@ -1,6 +1,6 @@
 """Carries out the plans of ImagePullJobs: what they want of nodes, and their status."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -184,16 +184,18 @@ class PullJobs:
             case _:
                 assert_never(action)
 
-    def _with_job(self, key: Key, uid: str, image: NodeImage) -> NodeImageSpec:
+    def _with_job(
+        self, key: Key, uid: str, node_image: NodeImage, *, among: Collection[str]
+    ) -> NodeImageSpec:
         """The spec in which the job's only share is its tag; as it is when the job is over by now."""
         job = self._objects.jobs.get(key)
         if job is None or job.metadata.uid != uid or is_ended(self._statuses.latest(job)):
-            return image.spec
+            return node_image.spec
         ttl = job.spec.completion_policy.ttl_seconds_after_finished
-        bare = without_job(image, uid, keep=_tag_of(job))
-        if bare != image.spec:
-            image = _with_spec(image, bare)
-        return with_job(image, job, self._clock.now(), self._default_ttl if ttl is None else ttl)
+        bare = without_job(node_image, uid, keep=_tag_of(job), among=among)
+        if bare != node_image.spec:
+            node_image = _with_spec(node_image, bare)
+        return with_job(node_image, job, self._clock.now(), self._default_ttl if ttl is None else ttl)
 
 
 def _with_spec(image: NodeImage, spec: NodeImageSpec) -> NodeImage:

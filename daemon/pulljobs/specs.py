@@ -6,8 +6,9 @@ A job says what it wants and goes on; the node's turn comes at once, or as soon 
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -18,8 +19,17 @@ from daemon.engine.reconciling import Controller
 from daemon.metrics import Metrics
 from daemon.objects.images import NodeImage, NodeImageSpec
 from daemon.objects.meta import Key
+from daemon.pulljobs.tags import repositories_by_owner
 
-Edit = Callable[[NodeImage], NodeImageSpec]
+
+class Edit(Protocol):
+    """Makes the spec of a node's object what one job wants it to be."""
+
+    def __call__(self, node_image: NodeImage, *, among: Collection[str]) -> NodeImageSpec:
+        """The new spec; *among* names the repositories of which the job owns tags."""
+        ...
+
+
 Edits = Mapping[str, Edit]
 """By UID of the job."""
 
@@ -100,9 +110,10 @@ class NodeSpecs:
         self._outcomes.settled(node, edits)
 
     async def _replace(self, image: NodeImage, edits: Edits) -> None:
-        changed = image
-        for edit in edits.values():
-            changed = msgspec.structs.replace(changed, spec=edit(changed))
+        changed, owned = image, repositories_by_owner(image.spec)
+        for uid, edit in edits.items():  # none of them touches what another job owns
+            spec = edit(changed, among=owned.get(uid, ()))
+            changed = msgspec.structs.replace(changed, spec=spec)
         if changed.spec == image.spec:
             return
         if self._outcomes.prepare is not None:

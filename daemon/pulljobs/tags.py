@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -71,15 +73,37 @@ def with_job(node_image: NodeImage, job: ImagePullJob, now: datetime, ttl: int) 
     return NodeImageSpec(images=images)
 
 
-def without_job(node_image: NodeImage, uid: str, *, keep: tuple[str, str] | None = None) -> NodeImageSpec:
-    """The spec without the share of the job *uid*, but for its tag *keep* (repository name, tag)."""
-    images: dict[str, ImageEntry] = {}
-    for name, entry in node_image.spec.images.items():
+def without_job(
+    node_image: NodeImage,
+    uid: str,
+    *,
+    keep: tuple[str, str] | None = None,
+    among: Collection[str] | None = None,
+) -> NodeImageSpec:
+    """The spec without the share of the job *uid*, but for its tag *keep* (repository name, tag).
+
+    *among* names the repositories of which it may own tags, where that is known.
+    """
+    images = dict(node_image.spec.images)
+    for name in [*images] if among is None else images.keys() & among:
+        entry = images[name]
         tags = [_disowned(tag, uid) if (name, tag.tag) != keep else tag for tag in entry.tags]
         left = tuple(tag for tag in tags if tag is not None)
         if left:
             images[name] = msgspec.structs.replace(entry, tags=left)
+        else:
+            del images[name]
     return NodeImageSpec(images=images)
+
+
+def repositories_by_owner(spec: NodeImageSpec) -> Mapping[str, set[str]]:
+    """In which repositories each owner has tags, by its UID."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, entry in spec.images.items():
+        for tag in entry.tags:
+            for owner in tag.owner_references:
+                found[owner.uid].add(name)
+    return found
 
 
 def _disowned(tag: ImageTag, uid: str) -> ImageTag | None:

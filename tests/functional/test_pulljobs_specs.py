@@ -1,7 +1,7 @@
 """Edits of nodes' specs go in few writes, and none is lost, whatever the writes answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from daemon.engine.objects import ConflictError, InvalidError
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageEntry, ImageTag, NodeImage, NodeImageSpec
-from daemon.objects.meta import Key, ObjectMeta
-from daemon.pulljobs.specs import Edits, NodeSpecs, Outcomes
+from daemon.objects.meta import Key, ObjectMeta, OwnerReference
+from daemon.pulljobs.specs import Edit, Edits, NodeSpecs, Outcomes
 from daemon.store.records import Stored
 from tests.fakes.clock import LoopClock
 from tests.fakes.objects import MemoryStore
@@ -59,12 +59,17 @@ async def desk() -> AsyncIterator[Desk]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def with_image(name: str) -> Callable[[NodeImage], NodeImageSpec]:
-    entry = ImageEntry(tags=(ImageTag(tag="1"),))
-    return lambda image: NodeImageSpec(images={**image.spec.images, name: entry})
+def with_image(name: str, owner: str = "") -> Edit:
+    owners = (OwnerReference(kind="ImagePullJob", name=owner, uid=owner),) if owner else ()
+    entry = ImageEntry(tags=(ImageTag(tag="1", owner_references=owners),))
+
+    def edit(node_image: NodeImage, *, among: Collection[str]) -> NodeImageSpec:
+        return NodeImageSpec(images={**node_image.spec.images, name: entry})
+
+    return edit
 
 
-def empty(_image: NodeImage) -> NodeImageSpec:
+def empty(node_image: NodeImage, *, among: Collection[str]) -> NodeImageSpec:
     return NodeImageSpec()
 
 
@@ -180,6 +185,24 @@ async def test_a_node_that_leaves_during_the_write_is_no_error(desk: Desk) -> No
     await asyncio.sleep(1)
 
     assert desk.settled == [("n1", ["u1"])]
+
+
+async def test_an_edit_is_told_where_its_job_owns_something(desk: Desk) -> None:
+    for uid, name in (("u1", "a"), ("u2", "b")):
+        desk.specs.change("n1", uid, with_image(name, owner=uid))
+    await asyncio.sleep(1)
+    told: dict[str, Collection[str]] = {}
+
+    for uid in ("u1", "u3"):
+
+        def edit(node_image: NodeImage, *, among: Collection[str], uid: str = uid) -> NodeImageSpec:
+            told[uid] = set(among)
+            return node_image.spec
+
+        desk.specs.change("n1", uid, edit)
+    await asyncio.sleep(1)
+
+    assert told == {"u1": {"a"}, "u3": set()}
 
 
 async def test_an_edit_that_can_never_be_stored_harms_no_other(desk: Desk) -> None:
