@@ -164,7 +164,7 @@ class Agent:
     def _join(self, kind: Resource[NodeImage], session: aiohttp.ClientSession, local: Local) -> Member:
         cluster = Cluster(self._client, kind, self._metrics, self._clock, session)
         member = self._member = Member(self._config, cluster, local)
-        self._overview.attach(member.node, member.informer)
+        self._overview.attach(member.node, member.informer, member.pods)
         return member
 
     async def _work(self, member: Member, stop: asyncio.Event) -> None:

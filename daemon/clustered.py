@@ -6,13 +6,14 @@ from typing import Any, Protocol
 from daemon import __version__
 from daemon.config import AgentConfig
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
-from daemon.debug.views import JobView, NodeView, PullView
+from daemon.debug.views import JobView, NodeView, PodsView, PullView
 from daemon.engine.changes import Changes
 from daemon.engine.clock import Clock
 from daemon.metrics import Metrics
 from daemon.nodeimages.assembly import NodeHalf
 from daemon.settings import shown
 
+_WAITS = "waits for the API server"
 _RUNNING = frozenset({"Pulling", "Unpacking", "BackingOff", "Waiting"})
 
 
@@ -22,6 +23,14 @@ class Following(Protocol):
     @property
     def behind(self) -> float:
         """Seconds for which the copy has been known to be out of date, 0 while it follows."""
+        ...
+
+
+class ShowsPods(Protocol):
+    """The node's pods, as far as something changes in place."""
+
+    def view(self) -> PodsView:
+        """What can be seen of them now."""
         ...
 
 
@@ -35,13 +44,14 @@ class ClusteredOverview:
         self._started_at = clock.now()
         self._node: NodeHalf | None = None
         self._following: Following | None = None
+        self._pods: ShowsPods | None = None
         self.api_problem = "not asked yet"
         """Why the API server cannot be followed yet; not read after ``attach``."""
         self.changes = Changes()
 
-    def attach(self, node: NodeHalf, following: Following) -> None:
-        """Show that node, whose object is followed by *following*."""
-        self._node, self._following = node, following
+    def attach(self, node: NodeHalf, following: Following, pods: ShowsPods) -> None:
+        """Show that node, whose object is followed by *following*, and its *pods*."""
+        self._node, self._following, self._pods = node, following, pods
         self.changes.announce()
 
     def view(self) -> NodeView:
@@ -58,6 +68,7 @@ class ClusteredOverview:
             disk=node.disk() if node is not None else None,
             pulls=pulls,
             jobs=shares(pulls),
+            pods=self._pods.view() if self._pods is not None else PodsView(problem=_WAITS),
         )
 
     def live(self) -> Sequence[Check]:
@@ -66,7 +77,7 @@ class ClusteredOverview:
 
     def ready(self) -> Sequence[Check]:
         """Whether the node learns of work and can do it."""
-        runtime = self._node.runtime_problem if self._node is not None else "waits for the API server"
+        runtime = self._node.runtime_problem if self._node is not None else _WAITS
         return (Check("runtime", ok=not runtime, message=runtime), self._api())
 
     def _api(self) -> Check:

@@ -8,7 +8,7 @@ import msgspec
 from daemon import __version__
 from daemon.config import StandaloneConfig
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
-from daemon.debug.views import NodeView, ProblemView
+from daemon.debug.views import NodeView, PodsView, ProblemView
 from daemon.engine.changes import Changes
 from daemon.engine.clock import Clock
 from daemon.engine.objects import Objects
@@ -21,6 +21,8 @@ from daemon.pulljobs.views import job_views
 from daemon.settings import shown
 from daemon.store.directory import DirectoryStore
 from daemon.store.problems import Problem
+
+_NO_CLUSTER = "standalone: no cluster tells this node of pods"
 
 
 class Overview:
@@ -59,6 +61,7 @@ class Overview:
                 self._store.source_of,
             ),
             problems=tuple(_problem_view(problem) for problem in self._store.problems()),
+            pods=PodsView(problem=_NO_CLUSTER),
         )
 
     def live(self) -> Sequence[Check]:

@@ -20,6 +20,7 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import IMAGE_PULL_JOBS, SECRETS, Resource
 from daemon.kube.selections import only
+from daemon.localpods.journal import Journal
 from daemon.localpods.pulls import NodePulls
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.metrics import Metrics
@@ -139,6 +140,7 @@ class Member:
             metrics=cluster.metrics,
             clock=cluster.clock,
             pulls=self._pulls,
+            journal=Journal(cluster.clock, local.on_change),
         )
 
     async def _read_secret(self, key: Key) -> Secret:

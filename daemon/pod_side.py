@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.kube.client import ApiClient
 from daemon.kube.informer import Informer
 from daemon.kube.resources import LOCAL_PODS
 from daemon.kube.selections import Selection
+from daemon.localpods.sights import bounded, joined
 from daemon.localpods.surroundings import PodFeature, PodSurroundings
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
@@ -31,15 +33,24 @@ class PodSide:
 
     def __init__(self, around: PodSurroundings, features: Sequence[MakeFeature] = FEATURES) -> None:
         self.pods = around.pods
+        self._journal = around.journal
         self._features = tuple(make(around) for make in features)
         self._started = False
 
     async def begin(self) -> None:
         """Start to work as soon as all pods are known."""
         await self.pods.synced()
+        self.pods.on_change(self._journal.take)
         for feature in self._features:
             feature.start()
         self._started = True
+
+    def view(self) -> PodsView:
+        """What changes in place on this node."""
+        if not self._started:
+            return PodsView(problem="the pods of the node are not known yet")
+        told = PodsView(restarts=tuple(self._journal.restarts), errors=tuple(self._journal.errors))
+        return bounded(joined((*(each.view() for each in self._features), told)))
 
     def wake(self) -> None:
         """Look anew at what is to be done."""

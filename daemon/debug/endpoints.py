@@ -40,6 +40,7 @@ class Endpoints:
             "/statusz": self._status,
             "/flagz": self._flags,
             "/events": self._events,
+            "/debug/pods": self._pods,
             "/debug/pulls": self._pulls,
             "/debug/jobs": self._jobs,
             "/debug/tasks": self._tasks,
@@ -66,6 +67,9 @@ class Endpoints:
 
     async def _config(self, _request: BaseRequest) -> Response:
         return as_json(self._settings())
+
+    async def _pods(self, _request: BaseRequest) -> Response:
+        return as_json(self._sources.view().pods)
 
     async def _pulls(self, _request: BaseRequest) -> Response:
         return as_json(self._sources.view().pulls)

@@ -5,11 +5,16 @@ from collections.abc import Iterator, Sequence
 from daemon.debug import units
 from daemon.debug.markup import Child, Html, element
 from daemon.debug.overview import NOTHING, clock, empty, reference, state
+from daemon.debug.tables import Form
 from daemon.debug.views import LayerView, NodeView, PullView
 from daemon.names import PROGRAM
 
-_COLUMNS = ("Image", "State", "Progress", "Fetched", "Rate", "Time", "Reused")
-_NUMBERS = {"Fetched", "Rate", "Time", "Reused"}
+_FORM = Form(
+    "images",
+    "Images that this node should have",
+    ("Image", "State", "Progress", "Fetched", "Rate", "Time", "Reused"),
+    {"Fetched", "Rate", "Time", "Reused"},
+)
 _STATES = {
     "Waiting": ("idle", "Waiting"),
     "Pulling": ("busy", "Pulling"),
@@ -39,48 +44,27 @@ def _nothing() -> Html:
 
 def _table(view: NodeView) -> Html:
     pulls = sorted(view.pulls, key=_age)
-    return element(
-        "table",
-        element("caption", "Images that this node should have", class_="unseen"),
-        element("thead", element("tr", *map(_heading, _COLUMNS), role="row"), role="rowgroup"),
-        *(_rows(pull, view) for pull in pulls),
-        class_="images",
-        role="table",
-    )
+    return _FORM.table((_rows(pull, view) for pull in pulls), grouped=True)
 
 
 def _age(pull: PullView) -> tuple[float, str]:
     return (-pull.created_at.timestamp() if pull.created_at else 0.0, pull.image)
 
 
-def _heading(name: str) -> Html:
-    return element(
-        "th",
-        name,
-        scope="col",
-        role="columnheader",
-        class_=f"{_css(name)} number" if name in _NUMBERS else _css(name),
-    )
-
-
-def _css(column: str) -> str:
-    return f"c-{column.lower()}"
-
-
 def _rows(pull: PullView, view: NodeView) -> Html:
     kind, phase = _STATES[pull.phase]
-    cells: tuple[tuple[str, Child], ...] = (
-        ("State", state(kind, phase)),
-        ("Progress", _bar(pull)),
-        ("Fetched", _fetched(pull)),
-        ("Rate", units.rate(pull.rate) if pull.rate > 0 and pull.phase == "Pulling" else NOTHING),
-        ("Time", _time(pull, view)),
-        ("Reused", units.size(pull.bytes_reused) if pull.bytes_reused else NOTHING),
+    main = _FORM.row(
+        None,
+        reference(pull.image),
+        state(kind, phase),
+        _bar(pull),
+        _fetched(pull),
+        units.rate(pull.rate) if pull.rate > 0 and pull.phase == "Pulling" else NOTHING,
+        _time(pull, view),
+        units.size(pull.bytes_reused) if pull.bytes_reused else NOTHING,
     )
-    main = element("tr", _image(pull), *(_cell(*cell) for cell in cells), role="row")
-    more = element(
-        "td", element("div", *_more(pull, view), class_="line"), colspan=len(_COLUMNS), role="cell"
-    )
+    line = element("div", *_more(pull, view), class_="line")
+    more = element("td", line, colspan=len(_FORM.columns), role="cell")
     return element(
         "tbody",
         main,
@@ -92,17 +76,8 @@ def _rows(pull: PullView, view: NodeView) -> Html:
     )
 
 
-def _cell(name: str, content: Child) -> Html:
-    numeric = " number" if name in _NUMBERS else ""
-    return element("td", content, role="cell", class_=f"{_css(name)}{numeric}", data_label=name)
-
-
-def _image(pull: PullView) -> Html:
-    return element("th", reference(pull.image), scope="row", role="rowheader", class_="c-image")
-
-
 def _bar(pull: PullView) -> Child:
-    """A bar while there is progress to show; without a value it says that nobody knows how far it is."""
+    """A bar while there is progress to show."""
     if pull.phase == "Succeeded" or (pull.phase in {"Waiting", "Failed"} and not pull.percent):
         return NOTHING
     value = (
@@ -110,10 +85,15 @@ def _bar(pull: PullView) -> Child:
         if pull.phase == "Unpacking" or (pull.phase == "Pulling" and not pull.bytes_total)
         else pull.percent
     )
-    text = "" if value is None else f"{value}%"
+    return bar(value, f"Progress of {pull.image}")
+
+
+def bar(percent: int | None, label: str) -> Html:
+    """So much of a whole; without a value it says that nobody knows how far it is."""
+    text = "" if percent is None else f"{percent}%"
     return element(
         "span",
-        element("progress", text, max=100, value=value, aria_label=f"Progress of {pull.image}"),
+        element("progress", text, max=100, value=percent, aria_label=label),
         element("span", text, class_="number percent"),
         class_="bar",
     )

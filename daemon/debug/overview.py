@@ -1,7 +1,7 @@
 """The top of the status page: the node, its runtimes and disk, and what needs somebody's attention. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal
 
@@ -158,9 +158,9 @@ def _runtime(runtime: RuntimeView) -> Html:
     )
 
 
-def attention(view: NodeView) -> Html | None:
-    """What somebody should do something about, None when that is nothing."""
-    items = [*_runtime_troubles(view), *map(_failed, filter(_is_in_trouble, view.pulls))]
+def attention(view: NodeView, more: Iterable[Html] = ()) -> Html | None:
+    """What somebody should do something about, and *more* of that; None when that is nothing."""
+    items = [*_runtime_troubles(view), *map(_failed, filter(_is_in_trouble, view.pulls)), *more]
     if not items:
         return None
     return element(
@@ -181,14 +181,14 @@ def _runtime_troubles(view: NodeView) -> Iterator[Html]:
         remedy = element(
             "span", "Start a container runtime, or name its socket: ", element("code", "--runtime SOCKET")
         )
-        yield _trouble(
+        yield trouble(
             "runtime", state("bad", "No container runtime"), "No CRI socket was found on this node.", remedy
         )
     for runtime in view.runtimes:
         if not runtime.ready:
             name = runtime.name or "Runtime"
             message = runtime.message or "It does not answer."
-            yield _trouble(
+            yield trouble(
                 f"runtime-{runtime.socket}",
                 state("bad", f"{name} is not ready"),
                 message,
@@ -201,10 +201,11 @@ def _failed(pull: PullView) -> Html:
     over = pull.phase == "Failed"
     name = state("bad" if over else "warn", pull.reason or ("Failed" if over else "Trying again"))
     remedy = element("span", pull.remedy) if pull.remedy else None
-    return _trouble(f"pull-{pull.image}", name, pull.message, remedy, pull.image)
+    return trouble(f"pull-{pull.image}", name, pull.message, remedy, pull.image)
 
 
-def _trouble(key: str, name: Html, message: str, remedy: Html | None, subject: str = "") -> Html:
+def trouble(key: str, name: Html, message: str, remedy: Html | None, subject: str = "") -> Html:
+    """One thing that somebody should do something about."""
     return element(
         "li",
         element("p", element("strong", name), element("code", subject) if subject else None, class_="what"),

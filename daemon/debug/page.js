@@ -78,7 +78,7 @@
 
   function announceChanges(before, after) {
     const changed = [...after].filter(([key, state]) => before.get(key) !== state).map(([, state]) => state);
-    if (changed.length > 4) announce(`${changed.length} images changed their state`);
+    if (changed.length > 4) announce(`${changed.length} states changed`);
     else if (changed.length) announce(changed.join(". "));
   }
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from daemon.debug import images, overview, work
+from daemon.debug import images, overview, pods, work
 from daemon.debug.markup import Html, element, join
 from daemon.debug.views import NodeView
 from daemon.names import PROGRAM
@@ -75,7 +75,8 @@ def fragment(view: NodeView) -> str:
         element(
             "main",
             overview.summary(view),
-            overview.attention(view),
+            overview.attention(view, pods.troubles(view)),
+            *pods.sections(view),
             images.section(view),
             work.jobs(view),
             work.problems(view),
@@ -91,7 +92,7 @@ def fragment(view: NodeView) -> str:
 def _footer() -> Html:
     paths = (
         "/readyz?verbose", "/metrics", "/statusz", "/flagz",
-        "/debug/pulls", "/debug/jobs", "/debug/tasks", "/debug/config",
+        "/debug/pods", "/debug/pulls", "/debug/jobs", "/debug/tasks", "/debug/config",
     )  # fmt: skip
     links = join(element("li", element("a", path, href=path)) for path in paths)
     return element(

@@ -3,6 +3,7 @@
 camelCase on the wire. Sizes are bytes, rates bytes a second, times RFC 3339, durations seconds.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -110,6 +111,114 @@ class ProblemView(View, frozen=True):
     allowed: str = ""
 
 
+class NextImageView(View, frozen=True):
+    """One image of a revision that was announced to a pod."""
+
+    container: str
+    image: str
+    phase: str = ""
+    """Of its pull; empty where this node pulls no such image."""
+    percent: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+
+
+class UpdateView(View, frozen=True):
+    """A pod that is to become another revision, and how far its node is prepared for that."""
+
+    namespace: str
+    pod: str
+    revision: str
+    ready: bool = False
+    fits: bool | None = None
+    """Whether the node has room for what it asks for; None while that is not known."""
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+    """When it was announced."""
+    images: tuple[NextImageView, ...] = ()
+
+
+RestartStep = Literal[
+    "Settling",
+    "Waiting",
+    "Due",
+    "Kubelet",
+    "PreStop",
+    "Stopping",
+    "Successor",
+    "BackOff",
+    "Failed",
+    "Done",
+]
+"""Kubelet: it is left to the kubelet, as the image changed too. Successor: stopped, the next one is due."""
+
+
+class RestartView(View, frozen=True):
+    """A container that is started anew, or was lately."""
+
+    namespace: str
+    pod: str
+    container: str
+    step: RestartStep
+    why: str = ""
+    """Variables are named in it, values never."""
+    detail: str = ""
+    """Until when it waits, or what failed."""
+    since: datetime | None = None
+    ended_at: datetime | None = None
+    seconds: float | None = None
+    """How long it took, once it has ended."""
+
+
+class ChangeView(View, frozen=True):
+    """One quantity of a container, or of the pod as a whole (no container), that is to be another."""
+
+    container: str
+    name: str
+    """``cpu request``, ``memory limit`` …"""
+    wanted: str
+    before: str = ""
+    """What is in force; empty where there is none, or nobody knows any more."""
+
+
+class ResizeView(View, frozen=True):
+    """A pod whose CPU or memory was asked to be another."""
+
+    namespace: str
+    pod: str
+    state: str
+    """Asked, or a reason of the condition ``inplaced.dev/ResourcesInSync``."""
+    changes: tuple[ChangeView, ...] = ()
+    message: str = ""
+    since: datetime | None = None
+
+
+class ErrorView(View, frozen=True):
+    """What went wrong with a pod, as it was told of it in an event."""
+
+    at: datetime
+    namespace: str
+    pod: str
+    reason: str
+    message: str
+
+
+class PodsView(View, frozen=True):
+    """What changes in place on this node. Pods of which nobody asks for anything are not part of it."""
+
+    problem: str = ""
+    """Why there is nothing to see: the pods are not known."""
+    updates: tuple[UpdateView, ...] = ()
+    restarts: tuple[RestartView, ...] = ()
+    """Those under way, the longest first, then those that have ended, the latest first."""
+    resizes: tuple[ResizeView, ...] = ()
+    errors: tuple[ErrorView, ...] = ()
+    """The latest first."""
+    omitted: Mapping[str, int] = {}
+    """How many more there are, by name of the list."""
+
+
 class NodeView(View, frozen=True):
     """Everything at one moment."""
 
@@ -123,3 +232,5 @@ class NodeView(View, frozen=True):
     pulls: tuple[PullView, ...] = ()
     jobs: tuple[JobView, ...] = ()
     problems: tuple[ProblemView, ...] = ()
+    pods: PodsView | None = None
+    """None where no node is shown."""

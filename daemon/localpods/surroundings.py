@@ -6,6 +6,7 @@ from typing import Protocol
 
 from daemon.config import AgentConfig
 from daemon.cri.runtimes import Runtime, Runtimes
+from daemon.debug.views import PodsView
 from daemon.engine.clock import Clock
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.turns import Turns
@@ -14,6 +15,7 @@ from daemon.kube.events import EventRecorder, Level
 from daemon.kube.informer import Informer
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import LOCAL_PODS
+from daemon.localpods.journal import Journal
 from daemon.localpods.pulls import NodePulls
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
@@ -34,9 +36,12 @@ class PodSurroundings:
     stops: Turns = field(default_factory=Turns)
     """By container ID: two features that want one container stopped do not run its hooks twice."""
     pulls: NodePulls = field(default_factory=NodePulls)
+    journal: Journal = field(default_factory=Journal)
 
     def record(self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal") -> None:
         """Have it said that *reason* happened to *pod*; returns at once, never raises."""
+        if type_ == "Warning":
+            self.journal.error(pod, reason, note)
         self.recorder.record(LOCAL_PODS, pod, reason, note, action=action, type_=type_)
 
     def runtime_of(self, container_id: str) -> Runtime | None:
@@ -69,4 +74,8 @@ class PodFeature(Protocol):
 
     def wake(self) -> None:
         """Look anew at what is to be done: a runtime came, went, or became another one."""
+        ...
+
+    def view(self) -> PodsView:
+        """What can be seen of its work. Cheap, and does not wait."""
         ...

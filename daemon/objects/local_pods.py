@@ -248,6 +248,11 @@ class LocalPodStatus(Wire, frozen=True):
     resources: ResourceRequirements | None = None
     allocated_resources: Mapping[str, str] = {}
 
+    def of(self, container: str) -> ContainerStatus | None:
+        """What the kubelet says of that container, be it one of the pod's own or an init container."""
+        every = (*self.container_statuses, *self.init_container_statuses)
+        return next((each for each in every if each.name == container), None)
+
 
 class LocalPod(Wire, frozen=True):
     """One pod of the agent's own node."""

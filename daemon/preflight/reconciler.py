@@ -12,7 +12,7 @@ import structlog
 from daemon import names
 from daemon.cri.client import CriClient
 from daemon.cri.errors import CriError
-from daemon.debug.views import PullView
+from daemon.debug.views import PodsView, PullView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
@@ -25,6 +25,7 @@ from daemon.objects.local_pods import LocalPod, LocalPodCondition, ResourceRequi
 from daemon.objects.meta import Key
 from daemon.objects.next_revisions import NextRevision, about, answer_of, next_revision_of
 from daemon.preflight.planner import Answer, Observed, Pull, images_of, plan
+from daemon.preflight.shown import updates
 
 _WORKERS = 8
 """Pods that are looked at side by side."""
@@ -85,6 +86,10 @@ class Preflight:
         """Look anew at all pods that were told something."""
         for pod in self._around.pods.list():
             self._on_change(None, pod)
+
+    def view(self) -> PodsView:
+        """The pods that were told something, and how far the node is with that."""
+        return PodsView(updates=updates(self._around.pods.list(), self._around.pulls.rows()))
 
     def _on_change(self, before: LocalPod | None, after: LocalPod | None) -> None:
         if before is not None and (after is None or after.metadata.uid != before.metadata.uid):

@@ -7,6 +7,7 @@ import structlog
 
 from daemon import names
 from daemon.cri.errors import CriError
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.reconciling import Controller
 from daemon.kube.access import AccessError
@@ -25,6 +26,7 @@ from daemon.resizes.asking import RuntimeAsker
 from daemon.resizes.planner import plan
 from daemon.resizes.plans import Observed, Plan, PodSeen, Question, Served
 from daemon.resizes.reporting import ResizeReports
+from daemon.resizes.shown import resizes
 from daemon.resizes.standing import Doings, Remembered, Standing, fingerprint_of
 
 _ROUNDS = 3
@@ -99,6 +101,10 @@ class Resizes:
                 self._controller.queue.add_after(self._key, wait)
             else:
                 self._controller.queue.add(self._key)
+
+    def view(self) -> PodsView:
+        """The pods that ask for something, and how far their resize is."""
+        return PodsView(resizes=resizes(map(self._around.pods.get, self._standing.asking)))
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
         if self._standing.take(before, after):

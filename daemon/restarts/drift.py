@@ -11,6 +11,7 @@ import structlog
 
 from daemon import names
 from daemon.cri.errors import CriError, NotFoundError
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError as GoneError
 from daemon.engine.reconciling import Controller
@@ -25,6 +26,7 @@ from daemon.restarts.memory import PodMemory
 from daemon.restarts.planner import concerns, plan
 from daemon.restarts.plans import Look, Plan, Record, Report, Stop, Unreadable
 from daemon.restarts.records import RecordError, record_of
+from daemon.restarts.shown import show
 from daemon.restarts.stopping import OtherContainerError, StopError, Stopper
 from daemon.restarts.successors import Successors
 
@@ -80,6 +82,10 @@ class DriftRestarts:
             self._memory(pod).hold(now)
             self.controller.queue.add(pod.metadata.key)
 
+    def view(self) -> PodsView:
+        """Nothing but what is in the journal."""
+        return PodsView()
+
     async def run(self) -> None:
         """Be the parent of all stops until ``close``; then wait for those that run."""
         async with asyncio.TaskGroup() as self._group:
@@ -115,6 +121,8 @@ class DriftRestarts:
         self._successors.forget(pod)
         if self._memories.pop(pod.metadata.uid, None) is not None:
             self._around.metrics.forget_restarts(pod.metadata.namespace, pod.metadata.name)
+            for status in (*pod.status.container_statuses, *pod.status.init_container_statuses):
+                self._around.journal.withdraw(status.container_id)
 
     async def reconcile(self, key: Key) -> float | None:
         """Do what is to be done for the containers of one pod."""
@@ -129,6 +137,7 @@ class DriftRestarts:
                 return _ASK_AGAIN
             made = self._plan(pod, memory)
         memory.note_drift(made.drifting, self._around.clock.monotonic())
+        show(self._around.journal, pod, made.found)
         if made.report is not None and not await self._tell(pod, made.report):
             return None
         for stop in made.stops:

@@ -54,6 +54,7 @@ def plan(seen: Observed) -> Plan:
         stops=tuple(_stop(seen.pod, each) for each in due),
         again_in=min([each.again_in for each in found] + ([untold] if untold > 0 else [])),
         drifting=frozenset(each.container_id for each in drifting),
+        found=tuple(found),
     )
 
 

@@ -178,3 +178,5 @@ class Plan:
     again_in: float = inf
     drifting: frozenset[str] = frozenset()
     """IDs of containers that are not what the pod asks for."""
+    found: tuple[Finding, ...] = field(default=(), compare=False)
+    """How each container stands."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from daemon import names
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.kube.backoff import Backoff
 from daemon.kube.errors import ApiError, RefusedError
@@ -54,6 +55,10 @@ class RecreateFeature:
     def wake(self) -> None:
         """Try again what failed: a runtime came or went."""
         self._recreates.wake()
+
+    def view(self) -> PodsView:
+        """The containers that wait to be stopped."""
+        return self._recreates.view()
 
     async def _follow(self) -> None:
         await self._pods_known.wait()

@@ -16,8 +16,8 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.restarts.recreate_plans import Attempt, Stage, Stop, StopKey
 from daemon.restarts.stopping import OtherContainerError, StopError, Stopper
+from daemon.restarts.wording import reason_of_request
 
-REASON = "ContainerRecreateRequest"
 MOST_TRIES = 8
 """Together some two minutes: a runtime that comes back is asked again at once."""
 _LONGEST_PAUSE = 30.0
@@ -93,7 +93,7 @@ class Stops:
     async def _attempt(self, pod: LocalPod, stop: Stop, tries: int) -> Attempt:
         """What became of it: this task's errors are the request's, and end no other's work."""
         grace = stop.request.spec.strategy.termination_grace_period_seconds
-        reason = f"{REASON} {stop.request.metadata.name} asks for a new one"
+        reason = reason_of_request(stop.request)
         try:
             stopped = await self._stopper.stop(
                 pod, stop.container, stop.container_id, reason=reason, grace=grace

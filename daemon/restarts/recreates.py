@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 from msgspec.structs import replace
 
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
@@ -15,10 +16,11 @@ from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.recreate_ends import why_ended
-from daemon.objects.recreates import ContainerRecreateRequest
+from daemon.objects.recreates import ContainerRecreateRequest, Phase
 from daemon.restarts.recreate_planner import plan
 from daemon.restarts.recreate_plans import Look, Observed, Stop, Tell
 from daemon.restarts.recreate_stops import Stops
+from daemon.restarts.shown import requested
 from daemon.restarts.stopping import Stopper
 
 _WORKERS = 16
@@ -66,6 +68,11 @@ class Recreates:
                 if not request.completed:
                     self.controller.queue.add(request.pod_key)
 
+    def view(self) -> PodsView:
+        """The containers that wait to be stopped."""
+        requests = self._requests.list() if self._requests is not None else ()
+        return PodsView(restarts=tuple(requested(self._around.journal, requests)))
+
     def _of_pod(self, key: Key) -> Sequence[ContainerRecreateRequest]:
         return () if self._requests is None else self._requests.indexed(BY_POD, str(key))
 
@@ -106,6 +113,10 @@ class Recreates:
         await KubeObjects(self._around.client, self._requests).replace_status(wanted)
         if wanted.completed:
             self._around.metrics.recreate_requests.labels(why_ended(wanted)).inc()
+            self._end(wanted)
+        pod = self._around.pods.get(wanted.pod_key)
+        if tell.warning and pod is not None:
+            self._around.journal.error(pod, why_ended(wanted), tell.warning)
         if tell.warning:
             self._around.recorder.record(
                 self._requests.resource,
@@ -115,6 +126,12 @@ class Recreates:
                 action="Recreate",
                 type_="Warning",
             )
+
+    def _end(self, request: ContainerRecreateRequest) -> None:
+        """Have it seen what became of the containers, and of the request if that is a pity."""
+        for state in request.status.container_recreate_states:
+            if state.phase == Phase.FAILED:
+                self._around.journal.end(state.container_id, state.message)
 
     async def _stop(self, key: Key, stops: Sequence[Stop], seen: Observed) -> None:
         """Count the stops as planned restarts, then begin them: a crash in between counts none twice."""

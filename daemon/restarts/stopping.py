@@ -14,6 +14,7 @@ import structlog
 from daemon.cri.client import CriClient
 from daemon.cri.errors import CriError, NotFoundError
 from daemon.cri.types import POD_UID_LABEL, ContainerState, ContainerStatus
+from daemon.localpods.journal import Subject
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.local_pods import Container, LocalPod
 from daemon.restarts.hooks import HookError, HookPlace, run_hook
@@ -76,7 +77,9 @@ class Stopper:
         async with self._around.stops.of(container_id):
             try:
                 return await self._stop(pod, container, container_id, reason, grace)
-            except (StopError, CriError):
+            except (StopError, CriError) as error:
+                about = Subject(pod, container, container_id)
+                self._around.journal.step(about, "Failed", why=reason, detail=str(error))
                 raise
             except Exception as error:  # what a pod asks for leads here: it must not end the agent
                 log.exception("stop failed", pod=str(pod.metadata.key), container=container_id)
@@ -100,9 +103,13 @@ class Stopper:
         seconds = float(pod.spec.termination_grace_period_seconds if grace is None else grace)
         place = HookPlace(client, bare, pod.status.pod_ip, _container(pod, container))
         until = self._now() + seconds
+        journal, about = self._around.journal, Subject(pod, container, container_id)
+        journal.step(about, "PreStop" if place.container.lifecycle.pre_stop else "Stopping", why=reason)
         if not await self._prepared(pod, place, seconds):
             return False
+        journal.step(about, "Stopping")
         await client.stop_container(bare, max(LEAST_GRACE, until - self._now()))
+        journal.step(about, "Successor")
         return True
 
     async def _prepared(self, pod: LocalPod, place: HookPlace, seconds: float) -> bool:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from itertools import chain
 
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
+from daemon.localpods.sights import joined
 from daemon.localpods.surroundings import PodFeature, PodSurroundings
 from daemon.restarts.drift import DriftRestarts
 from daemon.restarts.recreate_feature import RecreateFeature
@@ -36,6 +38,10 @@ class Restarts:
         """Begin to follow the pods."""
         for each in self._parts:
             each.start()
+
+    def view(self) -> PodsView:
+        """What the journal does not know: which containers wait to be stopped on request."""
+        return joined(each.view() for each in self._parts)
 
     def wake(self) -> None:
         """Look anew at what is to be done."""

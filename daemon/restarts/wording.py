@@ -9,6 +9,7 @@ from typing import Final
 from daemon import names
 from daemon.objects.container_env import others
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
+from daemon.objects.recreates import ContainerRecreateRequest
 from daemon.objects.restart_grants import budget, controller_of, opting_problem
 from daemon.restarts.plans import Finding, Stage
 
@@ -59,6 +60,11 @@ def condition(pod: LocalPod, found: Sequence[Finding]) -> LocalPodCondition | No
 def reason_of_stop(finding: Finding) -> str:
     """Why a container is stopped, for its event."""
     return f"labels or annotations of the pod changed {finding.detail}"
+
+
+def reason_of_request(request: ContainerRecreateRequest) -> str:
+    """Why a container is stopped that somebody wants started anew, for its event."""
+    return f"{request.kind} {request.metadata.name} asks for a new one"
 
 
 def _in_sync(found: Sequence[Finding]) -> str:

@@ -10,7 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from daemon.debug.server import DebugServer
-from daemon.debug.views import NodeView, ProblemView, PullView
+from daemon.debug.views import (
+    ChangeView,
+    NextImageView,
+    NodeView,
+    PodsView,
+    ProblemView,
+    PullView,
+    RestartView,
+)
 from tests.e2e.browser import CHROMIUM, BrowserError, Page, browsing
 from tests.fakes.node import FakeAsks, FakeNode, busy_view, empty_view, pulling, succeeded, troubled_view
 from tests.functional.debug_client import Served, serving, streaming
@@ -163,6 +171,35 @@ ATTACKS = (
 )
 
 
+def spoilt(attack: str) -> PodsView:
+    """Pods all of whose texts are an attack."""
+    pods = troubled_view().pods
+    assert pods is not None
+    names = {"namespace": attack, "pod": attack}
+    image = NextImageView(container=attack, image=attack, phase="Pulling", percent=3, bytes_total=9)
+    return replace(
+        pods,
+        updates=tuple(
+            replace(each, **names, revision=attack, reason=attack, message=attack, images=(image,))
+            for each in pods.updates
+        ),
+        restarts=tuple(
+            replace(each, **names, container=attack, why=attack, detail=attack) for each in pods.restarts
+        ),
+        resizes=tuple(
+            replace(
+                each,
+                **names,
+                state=attack,
+                message=attack,
+                changes=(ChangeView(container=attack, name=attack, wanted=attack, before=attack),),
+            )
+            for each in pods.resizes
+        ),
+        errors=tuple(replace(each, **names, reason=attack, message=attack) for each in pods.errors),
+    )
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_data_cannot_become_markup(page: Page, served: Served, attack: str) -> None:
     pull = PullView(
@@ -189,6 +226,7 @@ async def test_data_cannot_become_markup(page: Page, served: Served, attack: str
             for each in view.jobs
         ),
         problems=(problem,),
+        pods=spoilt(attack),
     )
     harmless = (
         "window.pwned === undefined && document.scripts.length === 1"
@@ -302,12 +340,13 @@ async def test_tables_and_bars_are_what_they_seem_at_every_width(
     await page.look(width=width)
     await open_live(page, served)
 
-    assert len(await named(page, "table")) == 3
-    assert {"Image", "State", "Progress", "Job", "Conditions", "Where", "Allowed"} <= set(
+    assert len(await named(page, "table")) == 7
+    columns = {"Image", "State", "Progress", "Job", "Conditions", "Where", "Allowed"}
+    assert columns | {"Pod", "Revision", "Container", "Step", "Why", "Change"} <= set(
         await named(page, "columnheader")
     )
     bars = await named(page, "progressbar") + await named(page, "progressIndicator")
-    assert f"Progress of {IMAGE}" in bars
+    assert {f"Progress of {IMAGE}", f"Progress of {IMAGE} for default/web-7d9f4-b8kxn"} <= set(bars)
     assert all(bars)
     images = await named(page, "image")
     assert any(name.startswith("37.0 GiB used, 46.3 GiB available to pulls") for name in images), images
@@ -410,6 +449,62 @@ async def test_readers_who_want_less_motion_get_none(page: Page, served: Served)
     assert await page.run("document.getAnimations().length") == 0
 
 
+async def test_a_node_without_pods_that_change_says_so_in_one_line(page: Page, served: Served) -> None:
+    await served.node.show(empty_view())
+    await open_live(page, served)
+
+    assert await named(page, "heading") == ["edge-7", "This node", "Pods", "Images", "Jobs"]
+    calm = "document.querySelector('.calm').textContent"
+    assert await page.run(calm) == (
+        "No next revision is announced, no container restarts, and nothing is resized."
+    )
+    await served.node.show(replace(empty_view(), pods=PodsView(problem="no cluster")))
+    await page.until(f"{calm} === 'no cluster'")
+    await served.node.show(replace(empty_view(), pods=None))
+    await page.until("!document.querySelector('.calm')")
+
+
+async def test_restarts_come_move_on_and_end_before_the_readers_eyes(page: Page, served: Served) -> None:
+    quiet = replace(busy_view(), pods=PodsView())
+    restart = RestartView(
+        namespace="shop", pod="web-1", container="app", step="PreStop", why="COLOUR", since=quiet.now
+    )
+    await served.node.show(quiet)
+    await open_live(page, served)
+    row = "document.querySelector('.restarts tbody tr')"
+
+    await served.node.show(replace(quiet, pods=PodsView(restarts=(restart,))))
+    await page.until(f"{row} && {row}.innerText.includes('preStop runs')")
+    await page.run(f"window.kept = {row}")
+    ended = replace(restart, step="Done", ended_at=quiet.now, seconds=1.25)
+    await served.node.show(replace(quiet, pods=PodsView(restarts=(ended,))))
+    await page.until(f"{row}.innerText.includes('took 1.2s')")
+
+    assert await page.run(f"{row} === window.kept") is True
+    announced = await page.run("document.getElementById('announcements').textContent")
+    assert announced == "Restart of shop/web-1/app: Done"
+
+
+@pytest.mark.parametrize("width", [1280, 380])
+async def test_fifty_pods_in_a_rollout_fit_into_every_window(page: Page, served: Served, width: int) -> None:
+    pods = busy_view().pods
+    assert pods is not None
+    long = "web-" + "n" * 59
+    many = PodsView(
+        updates=tuple(replace(pods.updates[0], pod=f"{long[:60]}-{each}") for each in range(50)),
+        restarts=tuple(replace(pods.restarts[0], pod=f"{long[:60]}-{each}") for each in range(50)),
+        resizes=tuple(replace(pods.resizes[0], pod=f"{long[:60]}-{each}") for each in range(50)),
+        omitted={"resizes": 3},
+    )
+    await served.node.show(replace(busy_view(), pods=many))
+    await page.look(width=width)
+    await open_live(page, served)
+
+    assert await page.run("document.querySelectorAll('.restarts tbody tr').length") == 50
+    assert "3 more are not shown." in await page.run("document.body.innerText")
+    assert await page.run("document.documentElement.scrollWidth") <= width
+
+
 async def test_an_empty_node_tells_the_next_command(page: Page, served: Served) -> None:
     await served.node.show(empty_view())
     await open_live(page, served)
@@ -423,7 +518,7 @@ async def test_problems_come_and_go_without_a_reload(page: Page, served: Served)
 
     await served.node.show(troubled_view())
     await page.until(
-        "document.querySelectorAll('.troubles li').length === 3 && document.querySelector('.problems')"
+        "document.querySelectorAll('.troubles li').length === 5 && document.querySelector('.problems')"
     )
     await served.node.show(busy_view())
     await page.until("!document.querySelector('.troubles') && !document.querySelector('.problems')")

@@ -9,8 +9,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
-from daemon.debug.views import DiskView, JobView, LayerView, NodeView, ProblemView, PullView, RuntimeView
+from daemon.debug.views import (
+    DiskView,
+    JobView,
+    LayerView,
+    NodeView,
+    PodsView,
+    ProblemView,
+    PullView,
+    RuntimeView,
+)
 from daemon.objects.meta import Condition
+from tests.fakes.node_pods import changing_pods, troubled_pods
 
 NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
 MIB = 2**20
@@ -103,6 +113,7 @@ def empty_view() -> NodeView:
             reserve=int(14.7 * GIB),
             available=int(46.3 * GIB),
         ),
+        pods=PodsView(),
     )
 
 
@@ -113,6 +124,7 @@ def busy_view() -> NodeView:
         started_at=NOW - timedelta(days=3, hours=4, minutes=12),
         pulls=(pulling("registry.example.com:5000/shop/web:v2", 41), unpacking(), waiting(), *_present()),
         jobs=_jobs(),
+        pods=changing_pods(NOW),
     )
 
 
@@ -131,6 +143,7 @@ def troubled_view() -> NodeView:
         runtimes=(*view.runtimes, lost),
         pulls=(*view.pulls, missing(), backing_off()),
         jobs=(_failed_job(), *view.jobs),
+        pods=troubled_pods(NOW),
         problems=_problems(),
     )
 

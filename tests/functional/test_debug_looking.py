@@ -5,16 +5,17 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from daemon.debug.sources import Check
-from daemon.debug.views import JobView, NodeView, PullView
+from daemon.debug.views import JobView, NodeView, PodsView, PullView
 from tests.fakes.node import troubled_view
 from tests.functional.debug_client import Served, serving, unix_client
 
 PATHS = (
     "/", "/healthz", "/livez", "/readyz", "/metrics", "/statusz", "/flagz",
-    "/debug/pulls", "/debug/jobs", "/debug/tasks", "/debug/config",
+    "/debug/pods", "/debug/pulls", "/debug/jobs", "/debug/tasks", "/debug/config",
 )  # fmt: skip
 OK = Check(name="manifests", ok=True)
 DOWN = Check(name="runtime", ok=False, message="nobody listens")
@@ -94,8 +95,32 @@ async def test_the_status_is_text_for_people(served: Served, client: aiohttp.Cli
         "what to do: Check the name and the tag",
         "ImagePullJob default/base: 1/1 done, 0 active, 0 failed",
         "/etc/inplaced/manifests/broken.yaml:9 (ImagePullJob default/broken): spec.pullPolicy",
+        "default/web-7d9f4-b8kxn to web-6d9f: Pulling, registry.example.com:5000/shop/web:v2: 41 %, for 4s",
+        "default/web-7d9f4-q9zrt/app: labels or annotations of the pod changed GREETING, COLOUR: PreStop",
+        "COLOUR: Done, took 1.0s",
+        "default/cache-2: app cpu request 100m -> 250m; app memory limit 128Mi -> 256Mi: Infeasible: the",
+        "default/cache-2: ResizeInfeasible: the node can never hold it",
     ):
         assert part in said
+
+
+async def test_without_a_cluster_the_status_says_why_no_pods_are_shown(
+    served: Served, client: aiohttp.ClientSession
+) -> None:
+    await served.node.show(replace(troubled_view(), pods=PodsView(problem="no cluster")))
+
+    _, said = await text(client, "/statusz")
+
+    assert "\nPods\n  no cluster\n" in said
+    assert "Restarts" not in said
+
+
+async def test_what_changes_in_place_is_json(served: Served, client: aiohttp.ClientSession) -> None:
+    await served.node.show(troubled_view())
+
+    async with client.get("/debug/pods") as reply:
+        assert reply.content_type == "application/json"
+        assert msgspec.json.decode(await reply.read(), type=PodsView) == served.node.shown.pods
 
 
 @pytest.mark.parametrize(
