@@ -14,7 +14,7 @@ from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparat
 from daemon.inplace.records import State, same_revision
 from daemon.inplace.targets import Failed, Progress, Target, Waiting
 from daemon.inplace.verifying import missing, unproven
-from daemon.objects.local_pods import LocalPod
+from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT, about
 
 _REFUSED = "Refused"
@@ -40,7 +40,7 @@ def begin(seen: Observed, records: Records) -> Write | Progress:
         if held is not None:
             return held
     if not out and _must_be_out(pod, change):
-        return _take_out(seen, change)
+        return _take_out(seen, change) if _is_safe(seen) else _try(seen, records, change)
     left = _grace_left(seen)
     if out and restarts_of(pod, change) and left > 0:
         return _wait_with_grace(seen, change, left)
@@ -86,13 +86,37 @@ def refused(seen: Observed, message: str) -> Write | Failed:
 
 def _refusal(seen: Observed) -> Failed | None:
     """The answer of the API server to this very change, which is not asked for again at once."""
-    gate = condition_of(seen.pod, names.IN_PLACE_UPDATE_READY)
-    prefix = about(seen.target.revision, "")
-    if gate is None or gate.reason != _REFUSED or not gate.message.startswith(prefix):
+    if seen.refusal is not None:
+        return Failed("Refused", seen.refusal.message, seen.refusal.seconds, untouched=True)
+    gate = _told_refusal(seen)
+    if gate is None:
         return None
     age = (seen.now - (gate.last_transition_time or seen.now)) / timedelta(seconds=1)
-    left = _REFUSED_AGAIN - age
-    return Failed("Refused", gate.message.removeprefix(prefix), left, untouched=True) if left > 0 else None
+    left, message = _REFUSED_AGAIN - age, gate.message.removeprefix(_about(seen))
+    return Failed("Refused", message, left, untouched=True) if left > 0 else None
+
+
+def _told_refusal(seen: Observed) -> LocalPodCondition | None:
+    """The condition that tells of a refusal of this very change, however old."""
+    gate = condition_of(seen.pod, names.IN_PLACE_UPDATE_READY)
+    told = gate is not None and gate.reason == _REFUSED
+    return gate if gate is not None and told and gate.message.startswith(_about(seen)) else None
+
+
+def _about(seen: Observed) -> str:
+    return about(seen.target.revision, "")
+
+
+def _is_safe(seen: Observed) -> bool:
+    """Whether the pod may leave its traffic without asking first whether the change is let through.
+
+    A pod with a grace period has the new revision's labels before it changes: no way leads back from there.
+    """
+    return seen.tried or not (seen.doubted or _grace_left(seen) > 0 or _told_refusal(seen) is not None)
+
+
+def _try(seen: Observed, records: Records, change: InPlace) -> Write:
+    return Write("Try", change_now(seen, records, change).document, note=_told(seen.target, change))
 
 
 def _must_be_out(pod: LocalPod, change: InPlace) -> bool:

@@ -13,7 +13,16 @@ from daemon.objects.local_pods import LocalPod, LocalPodCondition
 
 Document = Mapping[str, Any]
 """A strategic merge patch."""
-Step = Literal["TakeOut", "Grace", "Change", "Tell", "GiveBack"]
+Step = Literal["Try", "TakeOut", "Grace", "Change", "Tell", "GiveBack"]
+"""Try is the change as a dry run: it is judged, and nothing is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server said to a change of the pod, and for how many seconds it is not asked again."""
+
+    message: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,12 @@ class Observed:
     now: datetime
     agent_alive: bool = True
     """Whether the agent of the pod's node gives signs of life."""
+    refusal: Refusal | None = None
+    """Of this very change."""
+    doubted: bool = False
+    """Whether the change was refused before, of this pod or of another one."""
+    tried: bool = False
+    """Whether the API server would have the change of this version of the pod."""
 
 
 @dataclass(frozen=True, slots=True)

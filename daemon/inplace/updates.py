@@ -11,6 +11,7 @@ from daemon.engine.objects import ConflictError, NotFoundError
 from daemon.inplace.beginning import refused
 from daemon.inplace.observing import Observed, Write, records_of
 from daemon.inplace.planner import plan
+from daemon.inplace.refusals import Refusals
 from daemon.inplace.targets import Progress, Target, Waiting
 from daemon.kube.client import ApiClient
 from daemon.kube.errors import ApiError, ForbiddenError, RefusedError
@@ -41,7 +42,7 @@ class Record(Protocol):
 
 
 class PodUpdates:
-    """Brings pods to revisions in place. Holds nothing: all that it knows stands on the pods."""
+    """Brings pods to revisions in place. All that it must know stands on the pods."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class PodUpdates:
         self._clock = clock
         self._record = record
         self._agent_alive = agent_alive
+        self._refusals = Refusals(clock)
 
     async def advance(self, pod: LocalPod, target: Target) -> Progress:
         """Take the steps that can be taken now, and tell where the update stands.
@@ -68,8 +70,9 @@ class PodUpdates:
         the same time though. Raises the ApiError of a write that failed, but for a conflict, after which the
         pod is read anew and decided on anew.
         """
+        tried = False
         for _ in range(_STEPS):
-            step = plan(self._observed(pod, target))
+            step = plan(self._observed(pod, target, tried=tried))
             if not isinstance(step, Write):
                 return step
             try:
@@ -80,6 +83,7 @@ class PodUpdates:
                 return await self._refused(pod, target, step, error)
             if not isinstance(done, LocalPod):
                 return done
+            tried = step.step == "Try" and done is pod
             pod = done
         return Waiting("Changed", "the pod changes faster than it can be decided on", _AFTER_CONFLICTS)
 
@@ -102,8 +106,9 @@ class PodUpdates:
 
     async def _refused(self, pod: LocalPod, target: Target, step: Write, error: ApiError) -> Progress:
         """Leave the pod to its traffic when the change is refused, as by an admission policy."""
-        if step.step != "Change":
+        if step.step not in {"Change", "Try"}:
             raise error
+        self._refusals.add(pod, target.revision, error.message)
         told = refused(self._observed(pod, target), error.message)
         if not isinstance(told, Write):
             return told
@@ -111,14 +116,23 @@ class PodUpdates:
         assert told.then is not None
         return told.then
 
-    def _observed(self, pod: LocalPod, target: Target) -> Observed:
-        return Observed(pod, target, self._clock.now(), self._agent_alive(pod.spec.node_name))
+    def _observed(self, pod: LocalPod, target: Target, *, tried: bool = False) -> Observed:
+        return Observed(
+            pod=pod,
+            target=target,
+            now=self._clock.now(),
+            agent_alive=self._agent_alive(pod.spec.node_name),
+            refusal=self._refusals.held(pod, target.revision),
+            doubted=self._refusals.doubted(pod, target.revision),
+            tried=tried,
+        )
 
     async def _write(self, pod: LocalPod, target: Target, step: Write) -> LocalPod:
-        patch = strategic_merge_patch(step.document)
-        written = await self._client.patch(
-            self._pods.resource, pod.metadata.key, patch, subresource=step.subresource
-        )
+        key, patch, kind = pod.metadata.key, strategic_merge_patch(step.document), self._pods.resource
+        if step.step == "Try":
+            await self._client.patch(kind, key, patch, dry_run=True)
+            return pod
+        written = await self._client.patch(kind, key, patch, subresource=step.subresource)
         self._pods.learn(written)
         self._metrics.inplace_steps.labels(step.step).inc()
         log.info("pod updated in place", pod=str(pod.metadata.key), step=step.step, revision=target.revision)

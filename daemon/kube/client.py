@@ -129,9 +129,16 @@ class ApiClient:
         return _read(ask, resource, await self._transport.fetch(ask, self._deadline))
 
     async def patch(
-        self, resource: Resource[T], key: Key, patch: Patch, *, subresource: str = "", deadline: float = 0.0
+        self,
+        resource: Resource[T],
+        key: Key,
+        patch: Patch,
+        *,
+        subresource: str = "",
+        deadline: float = 0.0,
+        dry_run: bool = False,
     ) -> T:
-        """Change one object, within *deadline* seconds if it is to be another than usual.
+        """Change one object, within *deadline* seconds if not as usual; with *dry_run* judge it alone.
 
         Raises MissingError, ChangedError or RefusedError.
         """
@@ -141,6 +148,7 @@ class ApiClient:
             plural,
             resource.path(key, subresource),
             name=str(key),
+            query={"dryRun": "All"} if dry_run else {},
             body=patch.body,
             content_type=patch.content_type,
             confidential=resource.confidential,

@@ -90,3 +90,21 @@ class PodContract:
         told = await _change(client, now, subresource)
 
         assert told.metadata.annotations["late"] == "1"
+
+    async def test_a_dry_run_is_judged_as_the_change_would_be_and_changes_nothing(
+        self, client: ApiClient
+    ) -> None:
+        old = await client.get(WHOLE_PODS, WEB)
+        newer = await _say(client, One="True")
+        image = {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}
+
+        late, now = (
+            strategic_merge_patch({"metadata": {"resourceVersion": each.metadata.resource_version}, **image})
+            for each in (old, newer)
+        )
+        with pytest.raises(ChangedError):
+            await client.patch(WHOLE_PODS, WEB, late, dry_run=True)
+        told = await client.patch(WHOLE_PODS, WEB, now, dry_run=True)
+
+        assert told.spec.containers[0].image == "app:2"
+        assert await client.get(WHOLE_PODS, WEB) == newer

@@ -241,14 +241,14 @@ class FakeApiServer:
     def _patch(self, target: Target, asked: Request) -> Document:
         now = self.storage.read(target.kind, target.key)
         try:
-            apply = _PATCHES[asked.headers["Content-Type"]]
-            wanted = apply(now, asked.body)
+            wanted = _PATCHES[asked.headers["Content-Type"]](now, asked.body)
         except PatchError:
             # As kube-apiserver answers: which operation failed is not said.
             message = "the server rejected our request due to an error in our request"
             raise RefusalError(422, "Invalid", message) from None
         _validate(target.kind, wanted)
-        return self.storage.update(target.kind, target.key, wanted, status=target.subresource == "status")
+        manner = {"status": target.subresource == "status", "dry_run": "dryRun" in asked.query}
+        return self.storage.update(target.kind, target.key, wanted, **manner)
 
     def _list(self, target: Target, query: Mapping[str, str]) -> Document:
         judge = judge_of(query, target.namespace)

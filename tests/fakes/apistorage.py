@@ -97,8 +97,10 @@ class Storage:
         content = {key: value for key, value in document.items() if key != "status" or not kind.status}
         return self._store(kind, name, "ADDED", content | {"metadata": metadata})
 
-    def update(self, kind: Served, name: Name, wanted: Document, *, status: bool) -> Document:
-        """Replace content and tags, or only the status."""
+    def update(
+        self, kind: Served, name: Name, wanted: Document, *, status: bool, dry_run: bool = False
+    ) -> Document:
+        """Replace content and tags, or only the status; with *dry_run* only answer what it would be then."""
         now = self.read(kind, name)
         _check(kind, now, wanted, status=status)
         if status:
@@ -113,8 +115,8 @@ class Storage:
             if kind.status and _content(after) != _content(now):
                 after["metadata"]["generation"] = now["metadata"]["generation"] + 1
         after = dict(kind.prune(after))
-        if after == now:
-            return now
+        if after == now or dry_run:
+            return after
         if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
             return self._remove(kind, name)
         return self._store(kind, name, "MODIFIED", after)

@@ -109,6 +109,8 @@ class SimulatedPod:
         metadata = write.document["metadata"]
         if metadata["resourceVersion"] != self.document["metadata"]["resourceVersion"]:
             return False
+        if write.step == "Try":
+            return True
         before = self.document
         after = strategically_merged(before, json.loads(json.dumps(write.document)))
         if write.subresource == "status":
@@ -240,11 +242,13 @@ def target_of(
 def advance(world: SimulatedPod, target: Target, *, seen: LocalPod | None = None) -> Progress:
     """Take the steps that can be taken, as ``PodUpdates`` does."""
     pod = seen or world.pod
+    tried = False
     for _ in range(10):
-        step = plan(Observed(pod, target, world.now))
+        step = plan(Observed(pod, target, world.now, tried=tried))
         if not isinstance(step, Write):
             return step
         written = world.apply(step)
+        tried = written and step.step == "Try"
         if written and step.then is not None:
             return step.then
         pod = world.pod
