@@ -170,14 +170,20 @@ class Leading:
             record=partial(self._recorder.record, CLUSTER_PODS),
             agent_alive=self._lives,
         )
-        announcing = Announcing(self._client, self.pods, KubeObjects(self._client, self.jobs), clock)
+        announcing = Announcing(
+            self._client,
+            self.pods,
+            KubeObjects(self._client, self.jobs),
+            clock,
+            node_image=lambda node: self.node_images.get(Key("", node)),
+        )
         return CloneSetController(
             CloneSetSurroundings(
                 client=self._client,
                 version=version,
                 pods=self.pods,
                 updates=updates,
-                upcoming=Upcoming(announcing, self._lives),
+                upcoming=Upcoming(announcing, self._lives, self.node_images),
                 recorder=self._recorder,
                 metrics=self._metrics,
                 clock=clock,

@@ -2,8 +2,9 @@
 
     .venv/bin/python -m tests.testbed.enter -- .venv/bin/python -m tests.bench.rollouts --replicas 10
 
-A whole cluster of one node; the controller is a process of its own. Of each pod two times are told: how long
-it was not Ready, and how long the kubelet took for the container alone, from changed spec to readiness.
+A whole cluster of one node; the controller is a process of its own. Of each pod is told for how long it was
+not Ready, how long the kubelet took for the container alone, from changed spec to readiness, what is left
+over that, and when each step was. One write is not a pod's: each revision is tried once (``dryRun``).
 """
 
 import argparse
@@ -14,83 +15,25 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
-from daemon import names
 from tests.bench.processes import effort_of
+from tests.bench.timelines import known, watching
 from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
 from tests.testbed.pushing import ImageMaker
 from tests.testbed.restarting import Restarting, restarting
 from tests.testbed.session import current_session
-from tests.testbed.sets import OBEDIENT, PODS, RealSet, condition, identity, status_of, timed
+from tests.testbed.sets import OBEDIENT, RealSet, identity, timed
 
 LISTEN = "127.0.0.1:10241"
 _REQUEST = re.compile(
     r'^inplaced_api_requests_total\{code="2\d\d",resource="([^"]+)",verb="([^"]+)"\} (\S+)$', re.MULTILINE
 )
 _WRITES = frozenset({"create", "patch", "delete"})
-
-
-class Watched:
-    """What became of each pod while it was watched, by the time at which that was told."""
-
-    def __init__(self) -> None:
-        self.away: dict[str, float] = {}
-        self.back: dict[str, float] = {}
-        self.changed: dict[str, float] = {}
-        self.started: dict[str, float] = {}
-
-    def take(self, pod: Mapping[str, Any], image: str) -> None:
-        """A pod looks like this now."""
-        name, now = pod["metadata"]["name"], time.monotonic()
-        ready = condition(pod, names.READY).get("status") == "True"
-        wanted = pod["spec"]["containers"][0]["image"] == image
-        if not ready:
-            self.away.setdefault(name, now)
-        elif wanted and name in self.away:
-            self.back.setdefault(name, now)
-        if wanted:
-            self.changed.setdefault(name, now)
-        status = status_of(pod)
-        if wanted and status.get("image") == image and status.get("ready"):
-            self.started.setdefault(name, now)
-
-    def outages(self) -> list[float]:
-        """Seconds that each pod was not Ready."""
-        return [self.back[name] - at for name, at in self.away.items() if name in self.back]
-
-    def restarts(self) -> list[float]:
-        """Seconds from each pod's changed spec to the readiness of its container: the kubelet's own."""
-        return [self.started[name] - at for name, at in self.changed.items() if name in self.started]
-
-
-@asynccontextmanager
-async def watching(web: RealSet, image: str) -> AsyncIterator[Watched]:
-    """Follow the pods of *web* on their way to *image*."""
-    watched = Watched()
-    selected = f"{PODS}?labelSelector=app={web.name}"
-    version = (await web.api.get(selected))["metadata"]["resourceVersion"]
-
-    async def follow() -> None:
-        path = f"{selected}&watch=1&resourceVersion={version}"
-        async with (
-            web.api.session() as session,
-            session.get(path, timeout=aiohttp.ClientTimeout(None)) as answer,
-        ):
-            async for line in answer.content:
-                watched.take(json.loads(line)["object"], image)
-
-    task = asyncio.create_task(follow())
-    try:
-        yield watched
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class Place:
@@ -100,6 +43,11 @@ class Place:
         self.cluster = world.cluster
         self.controller = world.centre.process
         self._agent = world.agent
+
+    def efforts(self) -> dict[str, float]:
+        """Seconds of processor time so far."""
+        pids = {"controller": self.controller.pid, "agent": self._agent.pid}
+        return {who: effort_of(pid).cpu_seconds for who, pid in pids.items()}
 
     async def leads(self) -> bool:
         """Whether the controller has begun."""
@@ -130,36 +78,36 @@ async def rollout(place: Place, web: RealSet, image: str, strategy: Mapping[str,
     await web.patch(updateStrategy=strategy)
     await web.settled()
     before, pods = await place.writes(), await web.pods()
-    cpu = effort_of(place.controller.pid).cpu_seconds
-    async with watching(web, image) as watched:
+    cpu = place.efforts()
+    async with watching(web, image) as seen:
+        began = time.monotonic()
         await web.set_image(image)
         seconds = await timed(web.settled(120))
     after = await web.pods()
     stayed = list(map(identity, after)) == list(map(identity, pods))
     written = await place.writes() - before
-    written_to_pods = {key: count for key, count in written.items() if " pods" in key}
-    outages, restarts = watched.outages(), watched.restarts()
+    to_pods = {key: round(count / len(pods), 2) for key, count in written.items() if "patch pods" in key}
+    out, restarts = known(each.out for each in seen.values()), known(each.restart for each in seen.values())
+    over = known(each.over for each in seen.values())
     return {
         "strategy": dict(strategy),
         "seconds": round(seconds, 2),
         "pods stayed": stayed,
-        "not Ready, median s": round(statistics.median(outages), 2) if outages else None,
-        "not Ready, worst s": round(max(outages), 2) if outages else None,
-        "kubelet alone, median s": round(statistics.median(restarts), 2) if restarts else None,
-        "over the kubelet, median s": _over(watched),
-        "writes to pods each": round(sum(written_to_pods.values()) / len(pods), 2),
-        "writes": dict(written),
-        "controller cpu s": round(effort_of(place.controller.pid).cpu_seconds - cpu, 2),
+        "not Ready, median s": _median(out),
+        "not Ready, worst s": round(max(out), 2) if out else None,
+        "kubelet alone, median s": _median(restarts),
+        "kubelet alone, worst s": round(max(restarts), 2) if restarts else None,
+        "over the kubelet, median s": _median(over),
+        "writes to a pod": round(sum(to_pods.values()), 2),
+        "of these": to_pods,
+        "writes in all": dict(written),
+        "cpu s": {who: round(now - cpu[who], 2) for who, now in place.efforts().items()},
+        "pods": [timeline.row(name, began) for name, timeline in sorted(seen.items())],
     }
 
 
-def _over(watched: Watched) -> float | None:
-    """What is left of the time out of Ready over the kubelet's own time, for the pod in the middle."""
-    left = [
-        (watched.back[name] - watched.away[name]) - (watched.started[name] - watched.changed[name])
-        for name in watched.back.keys() & watched.started.keys() & watched.changed.keys()
-    ]
-    return round(statistics.median(left), 2) if left else None
+def _median(figures: Sequence[float]) -> float | None:
+    return round(statistics.median(figures), 2) if figures else None
 
 
 async def measure(replicas: int) -> list[dict[str, Any]]:
@@ -203,8 +151,11 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", type=int, default=10)
-    for line in asyncio.run(measure(parser.parse_args(arguments).replicas)):
-        print(json.dumps(line))
+    for figures in asyncio.run(measure(parser.parse_args(arguments).replicas)):
+        pods = figures.pop("pods")
+        print(json.dumps(figures))
+        for row in pods:
+            print(f"  {json.dumps(row)}")
     return 0
 
 

@@ -16,10 +16,11 @@ from daemon.kube.client import ApiClient
 from daemon.kube.events import EventPace, EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.objects import KubeObjects
-from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
+from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS, NODE_IMAGES
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
+from daemon.objects.meta import Key
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.assembly import CloneSetController, Surroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
@@ -161,8 +162,12 @@ async def controlling(
         record = partial(recorder.record, CLUSTER_PODS)
         updates = PodUpdates(client, pods, metrics, clock, record=record, agent_alive=alive)
         jobs = Informer(client, IMAGE_PULL_JOBS, metrics)
-        announcing = Announcing(client, pods, KubeObjects(client, jobs), clock)
-        upcoming = Upcoming(announcing, agent_alive=alive)
+        images = Informer(client, NODE_IMAGES, metrics)
+        announcing = Announcing(
+            *(client, pods, KubeObjects(client, jobs), clock),
+            node_image=lambda node: images.get(Key("", node)),
+        )
+        upcoming = Upcoming(announcing, agent_alive=alive, node_images=images)
         controller = CloneSetController(
             Surroundings(
                 client=client,
@@ -175,7 +180,7 @@ async def controlling(
                 clock=clock,
             )
         )
-        async with following(pods, jobs, *controller.informers):
+        async with following(pods, jobs, images, *controller.informers):
             controller.watch()
             parts = [each.run() for each in controller.controllers]
             async with running(recorder.run(), *parts):

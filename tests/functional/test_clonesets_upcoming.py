@@ -66,6 +66,72 @@ async def test_the_announcement_is_one_write_a_pod_beside_the_update_s_three() -
         assert len(pod_writes) == 3 * 4
 
 
+def _say(world: CloneSetWorld, node: str, phase: str = "") -> None:
+    """Have a node tell of the image that the rollout's job asks it for; without a phase, nothing yet."""
+    (job,) = _jobs(world)
+    name, _, tag = job["spec"]["image"].partition(":")
+    owner = {"apiVersion": names.KRUISE_API, "kind": "ImagePullJob", "name": job["metadata"]["name"]}
+    owned = {"tag": tag, "version": 1, "ownerReferences": [{**owner, "uid": job["metadata"]["uid"]}]}
+    told = [{"tag": tag, "version": 1, "phase": phase, "progress": 0}] if phase else []
+    world.server.store(
+        "nodeimages",
+        {
+            "metadata": {"name": node},
+            "spec": {"images": {name: {"tags": [owned]}}},
+            "status": {"imageStatuses": {name: {"tags": told}}},
+        },
+    )
+
+
+async def test_pods_whose_nodes_have_the_image_soon_are_told_nothing_and_cost_three_writes_each() -> None:
+    async with _world() as (world, _):
+        for node in NODES:
+            world.server.store("nodeimages", {"metadata": {"name": node}, "spec": {}})
+        before = len(world.writes())
+
+        world.set_image("app:2")
+        await world.until(lambda: "3 Preparing" in str(world.status().get("conditions")))
+        for node in NODES:
+            _say(world, node, "Succeeded")
+        await world.settled()
+
+        assert len([each for each in world.writes()[before:] if " pods" in each]) == 3 * 3
+        assert world.images() == ["app:2"] * 3
+
+
+async def test_no_pod_is_touched_while_its_node_fetches_and_those_that_have_it_go() -> None:
+    async with _world() as (world, _):
+        for node in NODES:
+            world.server.store("nodeimages", {"metadata": {"name": node}, "spec": {}})
+
+        world.set_image("app:2")
+        await world.until(lambda: bool(_jobs(world)))
+        _say(world, NODES[0], "Succeeded")
+        await world.until(lambda: "2 Preparing" in str(world.status().get("conditions")))
+        await world.until(lambda: world.images() == ["app:1", "app:1", "app:2"])
+
+        assert not _told(world)
+        _say(world, NODES[1], "Succeeded")
+        _say(world, NODES[2], "Succeeded")
+        await world.settled()
+
+
+async def test_pods_whose_node_has_trouble_are_told_at_once() -> None:
+    async with _world() as (world, agents):
+        for node in NODES:
+            world.server.store("nodeimages", {"metadata": {"name": node}, "spec": {}})
+            agents.reasons[node] = "PullFailed"
+
+        world.set_image("app:2")
+        await world.until(lambda: bool(_jobs(world)))
+        for node in NODES:
+            _say(world, node, "Failed")
+        await world.until(lambda: len(_told(world)) == 3)
+        await world.until(lambda: "PullFailed" in str(world.status().get("conditions")))
+
+        assert world.images() == ["app:1"] * 3
+
+
 async def test_pods_whose_nodes_are_prepared_go_first_and_the_others_hold_nobody_up() -> None:
     async with _world() as (world, agents):
         agents.reasons[NODES[0]] = agents.reasons[NODES[1]] = "Pulling"

@@ -1,20 +1,32 @@
 """A rollout is made known: jobs that fetch images, and pods that are told what they become."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from daemon import names
-from daemon.inplace.announcing import Announcing, Download, Rollout
+from daemon.engine.clock import Clock
+from daemon.inplace.announcing import Announced, Announcing
+from daemon.inplace.rollouts import Download, Rollout
 from daemon.kube.errors import ForbiddenError
 from daemon.kube.informer import Informer
 from daemon.kube.objects import KubeObjects
 from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS
+from daemon.objects.images import (
+    ImageEntry,
+    ImagePullJob,
+    ImageStatus,
+    ImageTag,
+    ImageTagStatus,
+    NodeImage,
+    NodeImageSpec,
+    NodeImageStatus,
+)
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.meta import Key, LabelSelector, OwnerReference
+from daemon.objects.meta import Key, LabelSelector, ObjectMeta, OwnerReference
 from tests.fakes.apifaults import Fault
 from tests.fakes.clock import FakeClock
 from tests.fakes.following import following, until
@@ -41,7 +53,15 @@ async def world() -> AsyncIterator[UpdateWorld]:
 async def announcing(world: UpdateWorld) -> AsyncIterator[Announcing]:
     jobs = Informer(world.client, IMAGE_PULL_JOBS, world.metrics)
     async with following(jobs):
-        yield Announcing(world.client, world.pods, KubeObjects(world.client, jobs), FakeClock())
+        yield _announcing(world, jobs, FakeClock())
+
+
+def _announcing(
+    world: UpdateWorld, jobs: Informer[ImagePullJob], clock: Clock, image: NodeImage | None = None
+) -> Announcing:
+    """With what every node says of its images."""
+    objects = KubeObjects(world.client, jobs)
+    return Announcing(world.client, world.pods, objects, clock, node_image=lambda _node: image)
 
 
 def _rollout(new: Any = NEW, revision_name: str = "web-2", **more: Any) -> Rollout:
@@ -71,7 +91,7 @@ async def test_pods_are_told_the_images_and_resources_that_change(
 
     told = await announcing.announce(_rollout(), pods)
 
-    assert told.keys() == {Key("default", "web-1"), Key("default", "web-2")}
+    assert told.told.keys() == {Key("default", "web-1"), Key("default", "web-2")}
     assert _told(world, "web-1") == {
         "revision": "web-2",
         "images": {"app": "repo/app:2"},
@@ -106,16 +126,16 @@ async def test_what_is_known_already_costs_nothing(world: UpdateWorld, announcin
     told = await announcing.announce(_rollout(), pods)
     before = len(world.server.requests)
 
-    again = await announcing.announce(_rollout(), [(told[Key("default", "web-1")], OLD)])
+    again = await announcing.announce(_rollout(), [(told.told[Key("default", "web-1")], OLD)])
 
-    assert not again
+    assert again == Announced()
     assert len(world.server.requests) == before
 
 
 async def test_labels_alone_are_nothing_to_prepare_for(world: UpdateWorld, announcing: Announcing) -> None:
     tagged = revision(container("app", "repo/app:1"), container("side", "repo/side:1"), labels={"a": "b"})
 
-    assert not await announcing.announce(_rollout(tagged), await _pods(world, 1))
+    assert await announcing.announce(_rollout(tagged), await _pods(world, 1)) == Announced()
     assert not world.server.count("create", "patch")
 
 
@@ -127,8 +147,8 @@ async def test_nothing_is_fetched_before_enough_updated_pods_are_ready(
     early = await announcing.announce(_rollout(download=download, updated_ready=1), pods)
     late = await announcing.announce(_rollout(download=download, updated_ready=2), pods)
 
-    assert not early
-    assert len(late) == 1
+    assert early == Announced()
+    assert len(late.told) == 1
 
 
 async def test_another_revision_replaces_jobs_and_announcements(
@@ -137,7 +157,7 @@ async def test_another_revision_replaces_jobs_and_announcements(
     told = await announcing.announce(_rollout(), await _pods(world, 1))
     third = revision(container("app", "repo/app:3"), container("side", "repo/side:1"))
 
-    await announcing.announce(_rollout(third, "web-3"), [(told[Key("default", "web-1")], OLD)])
+    await announcing.announce(_rollout(third, "web-3"), [(told.told[Key("default", "web-1")], OLD)])
 
     jobs = [name for _, name in world.server.storage.of("imagepulljobs")]
     assert jobs == ["web-3-app"]
@@ -150,7 +170,7 @@ async def test_nodes_that_failed_are_asked_anew_after_a_while(
 ) -> None:
     jobs = Informer(world.client, IMAGE_PULL_JOBS, world.metrics)
     clock = FakeClock(datetime.now(UTC) + timedelta(minutes=minutes))
-    announcing = Announcing(world.client, world.pods, KubeObjects(world.client, jobs), clock)
+    announcing = _announcing(world, jobs, clock)
     pods, key = await _pods(world, 1), Key("default", "web-2-app")
     async with following(jobs):
         await announcing.announce(_rollout(), pods)
@@ -164,6 +184,57 @@ async def test_nodes_that_failed_are_asked_anew_after_a_while(
     assert (stored["metadata"]["uid"] != first["metadata"]["uid"]) is anew
 
 
+def _image(job: Mapping[str, Any], phase: str = "", **status: Any) -> NodeImage:
+    """A node that was asked by *job*; without a phase, it has not said anything yet."""
+    owner = OwnerReference(kind="ImagePullJob", name="j", uid=job["metadata"]["uid"], api_version="v1")
+    tag = ImageTag(tag="2", version=3, owner_references=(owner,))
+    said = {"version": 3, **status}
+    tags = (ImageTagStatus(tag="2", phase=phase, **said),) if phase else ()  # type: ignore[arg-type]
+    return NodeImage(
+        metadata=ObjectMeta(name="n1"),
+        spec=NodeImageSpec(images={"repo/app": ImageEntry(tags=(tag,))}),
+        status=NodeImageStatus(image_statuses={"repo/app": ImageStatus(tags=tags)} if tags else {}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "after", "found"),
+    [
+        pytest.param("Succeeded", {}, 0, "prepared", id="the image is there"),
+        pytest.param("Succeeded", {}, 60, "prepared", id="it has been there for long"),
+        pytest.param("Succeeded", {"version": 2}, 0, "coming", id="that was for an earlier job"),
+        pytest.param("", {}, 0, "coming", id="the node has not answered yet"),
+        pytest.param("Pulling", {"progress": 40}, 2, "coming", id="it is fetched"),
+        pytest.param("Pulling", {"progress": 40}, 6, "told", id="that takes long"),
+        pytest.param("Pulling", {"failures": 1}, 0, "told", id="that has failed once"),
+        pytest.param("Waiting", {"reason": "NoSpace"}, 0, "told", id="there is no space"),
+        pytest.param("Failed", {}, 0, "told", id="it cannot be fetched"),
+    ],
+)
+async def test_pods_are_told_only_of_what_takes_long_or_fails(
+    world: UpdateWorld, phase: str, status: dict[str, Any], after: float, found: str
+) -> None:
+    jobs = Informer(world.client, IMAGE_PULL_JOBS, world.metrics)
+    pods, unasked = await _pods(world, 1), NodeImage(metadata=ObjectMeta(name="n1"))
+    async with following(jobs):
+        begun = await _announcing(world, jobs, FakeClock(), unasked).announce(_rollout(), pods)
+        job = world.server.document("imagepulljobs", "web-2-app", "default")
+        clock = FakeClock(datetime.fromisoformat(job["metadata"]["creationTimestamp"]))
+        clock.pass_by(after)
+
+        answer = await _announcing(world, jobs, clock, _image(job, phase, **status)).announce(
+            _rollout(), pods
+        )
+
+    uid = pods[0][0].metadata.uid
+    assert list(begun.coming) == [uid]
+    assert {
+        "told": [pod.metadata.uid for pod in answer.told.values()],
+        "prepared": list(answer.prepared),
+        "coming": list(answer.coming),
+    } == {"told": [], "prepared": [], "coming": [], found: [uid]}
+
+
 @pytest.mark.parametrize(("image", "told"), [("repo/app:2", 0), ("No Image", 1)])
 async def test_nobody_waits_for_an_image_that_no_job_brings(
     world: UpdateWorld, announcing: Announcing, image: str, told: int
@@ -171,7 +242,9 @@ async def test_nobody_waits_for_an_image_that_no_job_brings(
     world.server.fail(Fault(status=403, verb="create", resource="imagepulljobs"))
     new = revision(container("app", image), container("side", "repo/side:1"))
 
-    assert len(await announcing.announce(_rollout(new), await _pods(world, 1))) == told
+    found = await announcing.announce(_rollout(new), await _pods(world, 1))
+
+    assert len(found.told) == told
 
 
 async def test_a_long_name_makes_a_label_that_is_short_enough(
@@ -207,7 +280,7 @@ async def test_a_pod_that_is_gone_or_another_one_costs_the_others_nothing(
 
     told = await announcing.announce(_rollout(), pods)
 
-    assert told.keys() == {Key("default", "web-3")}
+    assert told.told.keys() == {Key("default", "web-3")}
     assert _told(world, "web-2") is None
 
 

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import aiohttp
 
 from daemon import names
 from tests.testbed.api import Api
+from tests.testbed.counting import counter
 from tests.testbed.sets import PODS, RealSet, condition
 
 METRICS_PORT = 18099
@@ -100,6 +101,23 @@ def writes_in(exposition: str) -> Counter[str]:
         if match["verb"] in _WRITES:
             found[f"{match['verb']} {match['resource']}"] += int(float(match["count"]))
     return found
+
+
+def of_pods(writes: Counter[str]) -> dict[str, int]:
+    """Those of *writes* that went to pods."""
+    return {kind: count for kind, count in writes.items() if " pods" in kind}
+
+
+def rounded(seconds: Iterable[float]) -> list[float]:
+    """To hundredths."""
+    return [round(each, 2) for each in seconds]
+
+
+def ranked(name: str, ref: str, priority: int) -> dict[str, Any]:
+    """A container that counts its starts and has a place in the launch order, as OpenKruise writes that."""
+    source = {"configMapKeyRef": {"name": "barrier", "key": f"p_{priority}", "optional": True}}
+    made = counter(name, ref, [{"name": names.BARRIER_VARIABLE, "valueFrom": source}])
+    return {**made, "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1}}
 
 
 async def exposition_of(port: int = METRICS_PORT) -> str:

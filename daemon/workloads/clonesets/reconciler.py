@@ -27,7 +27,7 @@ from daemon.workloads.clonesets.status import overdue_in, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
-from daemon.workloads.clonesets.views import PodView, Snapshot, ViewCache
+from daemon.workloads.clonesets.views import PodView, Snapshot, ViewCache, waiting
 
 log = structlog.get_logger()
 
@@ -68,6 +68,8 @@ class CloneSets:
         for informer in (self._around.pods, self._around.revisions, self._around.claims):
             informer.on_change(self._on_owned)
         self._stepping.watch()
+        if self._upcoming is not None:
+            self._upcoming.watch(self._gather)
         for obj in self._around.sets.list():
             self.controller.queue.add(obj.metadata.key)
 
@@ -94,7 +96,7 @@ class CloneSets:
         """Plan for one set and carry it out."""
         obj = self._around.sets.get(key)
         if obj is None or self._known.get(key, obj.metadata.uid) != obj.metadata.uid:
-            self._forget(self._known.pop(key, ""))
+            self._forget(key, self._known.pop(key, ""))
         if obj is None or obj.metadata.deletion_timestamp is not None:
             return None
         self._known[key] = obj.metadata.uid
@@ -161,15 +163,19 @@ class CloneSets:
     def _observe(self, obj: CloneSet, settings: Settings, history: History) -> Snapshot:
         update, now = history.update.metadata.name, self._around.now()
         chosen = self._stepping.chosen(obj, update)
+        views = self._views[obj.metadata.uid].look(self._around.pods_of(obj), settings, update, now, chosen)
+        coming = self._upcoming.coming(obj, update) if self._upcoming is not None else {}
         return Snapshot(
             settings=settings,
-            pods=self._views[obj.metadata.uid].look(self._around.pods_of(obj), settings, update, now, chosen),
+            pods=waiting(views, coming),
             update_revision=update,
             current_revision=history.current.metadata.name,
             now=now,
         )
 
-    def _forget(self, uid: str) -> None:
+    def _forget(self, key: Key, uid: str) -> None:
+        if self._upcoming is not None:
+            self._upcoming.forget(key)
         self._views.pop(uid, None)
         self._histories.forget(uid)
         self._statuses.forget(uid)

@@ -1,10 +1,14 @@
 """Makes a rollout known to the pods that will change and to their nodes, before it touches them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from daemon import names
-from daemon.inplace.announcing import Announcing, Download, Rollout
-from daemon.objects.meta import OwnerReference
+from daemon.inplace.announcing import Announcing
+from daemon.inplace.rollouts import Download, Rollout
+from daemon.kube.informer import Informer
+from daemon.objects.images import NodeImage
+from daemon.objects.meta import Key, OwnerReference
 from daemon.objects.next_revisions import next_revision_of
 from daemon.objects.workloads import CloneSet, InPlaceUpdateStrategy, IntOrText
 from daemon.workloads.clonesets.rollout import RolloutPlan
@@ -19,25 +23,74 @@ MIN_READY_ANNOTATION = f"{_PREFIX}min-updated-ready-pods"
 """On a CloneSet of v1alpha1: what v1beta1 has as fields."""
 
 
+@dataclass(slots=True)
+class _Quiet:
+    """Pods of one set that need not be told: what stands on no pod. Lost, it is found out anew."""
+
+    revision: str
+    prepared: set[str] = field(default_factory=set)
+    """UIDs of those whose nodes have all that they will need."""
+    coming: Mapping[str, float] = field(default_factory=dict)
+    """By UID, the seconds until a pod is told of what its node fetches."""
+    nodes: frozenset[str] = frozenset()
+    """Where those are."""
+
+
 class Upcoming:
     """Announces to pods whose nodes can be told: those with an agent that gives signs of life."""
 
-    def __init__(self, announcing: Announcing, agent_alive: Callable[[str], bool]) -> None:
+    def __init__(
+        self, announcing: Announcing, agent_alive: Callable[[str], bool], node_images: Informer[NodeImage]
+    ) -> None:
         self._announcing = announcing
         self._agent_alive = agent_alive
+        self._node_images = node_images
+        self._quiet: dict[Key, _Quiet] = {}
+
+    def watch(self, wake: Callable[[Key], None]) -> None:
+        """Have *wake* called with a set some of whose pods wait for a node that has said something."""
+
+        def hear(node: Key) -> None:
+            for key in [key for key, each in self._quiet.items() if node.name in each.nodes]:
+                wake(key)
+
+        self._node_images.subscribe(hear)
+
+    def forget(self, key: Key) -> None:
+        """The set is gone."""
+        self._quiet.pop(key, None)
+
+    def coming(self, obj: CloneSet, revision: str) -> Mapping[str, float]:
+        """By UID, the seconds for which pods wait at most that are on their way to *revision*, untold."""
+        quiet = self._quiet.get(obj.metadata.key)
+        return quiet.coming if quiet is not None and quiet.revision == revision else {}
 
     async def announce(self, run: Run, plan: RolloutPlan) -> bool:
-        """Tell the pods that *plan* moves, now or later; whether any had to be told. Raises ApiError's kinds.
+        """Tell the pods that *plan* moves, now or later, what need be told. Raises ApiError's kinds.
 
-        Pods that do not serve are left out: they have nothing to lose by a pull.
+        Returns whether other pods are held than when *plan* was made. Pods that do not serve are left out:
+        they have nothing to lose by a pull.
         """
-        views = [view for view in (*plan.move, *plan.upcoming) if self._is_told(run, view)]
+        quiet = self._quiet_of(run)
+        before = quiet.coming
+        views = [view for view in (*plan.move, *plan.upcoming) if self._is_told(run, view, quiet.prepared)]
         if not views:
-            return False
-        told = await self._announcing.announce(
+            quiet.coming, quiet.nodes = {}, frozenset()
+            return bool(before)
+        found = await self._announcing.announce(
             _rollout(run), ((view.pod, run.history.data(view.revision)) for view in views)
         )
-        return bool(told)
+        quiet.prepared |= found.prepared
+        quiet.coming = found.coming
+        quiet.nodes = frozenset(view.pod.spec.node_name for view in views if view.uid in found.coming)
+        return bool(found.told or found.coming or before)
+
+    def _quiet_of(self, run: Run) -> _Quiet:
+        key, revision = run.obj.metadata.key, run.history.update.metadata.name
+        known = self._quiet.get(key)
+        if known is None or known.revision != revision:
+            known = self._quiet[key] = _Quiet(revision)
+        return known
 
     async def tidy(self, run: Run) -> None:
         """Take back what pods were told that stay what they are, and when all are through, the jobs."""
@@ -45,12 +98,14 @@ class Upcoming:
         told = (view.pod for view in seen.live if view.updated and not view.busy)
         await self._announcing.withdraw([pod for pod in told if next_revision_of(pod) is not None])
         if all(view.updated and not view.busy for view in seen.live):
+            self.forget(run.obj.metadata.key)
             await self._announcing.end(_owner(run.obj), run.obj.metadata.namespace)
 
-    def _is_told(self, run: Run, view: PodView) -> bool:
+    def _is_told(self, run: Run, view: PodView, prepared: Collection[str]) -> bool:
         return (
             run.settings.in_place
             and view.available
+            and view.uid not in prepared
             and not view.doomed
             and (bool(view.unprepared) or not _knows(run, view))
             and self._agent_alive(view.pod.spec.node_name)

@@ -1,7 +1,7 @@
 """One CloneSet and its pods at one moment, as planners see them. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -186,6 +186,18 @@ class ViewCache:
         self._of = (settings, update_revision)
         self._views = {view.uid: view for view in views}
         return views
+
+
+def waiting(views: Sequence[PodView], coming: Mapping[str, float]) -> Sequence[PodView]:
+    """*views*, those held whose nodes fetch what they were not told of: by UID, for how many seconds."""
+    if not coming:
+        return views
+    return [
+        replace(view, preparing=coming[view.uid])
+        if view.uid in coming and not view.updated and not view.held
+        else view
+        for view in views
+    ]
 
 
 def shut_gates(pod: LocalPod) -> list[str]:
