@@ -1,10 +1,10 @@
 """One node's half joined to its NodeImage on the API server: the agent without its process around it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 import structlog
 
 from daemon import __version__, names
@@ -51,8 +51,7 @@ _MISSED = 2.5
 """Signs of life that may fail to come before the Lease lapses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True):
     """The way to the API server, and how it serves the node's object."""
 
     client: ApiClient
@@ -63,8 +62,7 @@ class Cluster:
     """For registries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
+class Local(msgspec.Struct, frozen=True):
     """What the node itself has."""
 
     runtimes: Runtimes

@@ -4,20 +4,19 @@ One interface, whatever the runtime can do. ``PhasesOnly`` is what a runtime get
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+
+class Capabilities(msgspec.Struct, frozen=True):
     """What this runtime can tell and do beyond CRI."""
 
     progress: Literal["bytes", "phases"] = "phases"
     pins: Literal["label", "lease", "none"] = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Ingest:
+class Ingest(msgspec.Struct, frozen=True):
     """A blob that the runtime is fetching right now. Sizes are bytes; total is 0 while unknown."""
 
     digest: str
@@ -25,8 +24,7 @@ class Ingest:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(msgspec.Struct, frozen=True):
     """One blob of an image: digest and compressed size in bytes."""
 
     digest: str

@@ -5,7 +5,6 @@ Registries serve them and runtimes keep them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256, sha384, sha512
 from typing import Annotated, Final, NamedTuple
 
@@ -45,15 +44,13 @@ class Platform(NamedTuple):
         return "/".join(part for part in self if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """Manifests of one image; the platform is None where the index does not tell."""
 
     manifests: tuple[tuple[Platform | None, Blob], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """One image for one platform."""
 
     config: Blob

@@ -6,8 +6,10 @@ Bytes and percent never go backwards, and 100 % means that the pull has ended.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from daemon.cri.extras import Blob, Ingest
 
@@ -22,8 +24,7 @@ _SLOWEST: Final = 1.0
 """Bytes a second below which nobody can say when a pull ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """One layer of a pull. Sizes are bytes; size is 0 while unknown."""
 
     digest: str
@@ -37,8 +38,7 @@ class Layer:
         return self.state in {"fetched", "reused"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True):
     """One look at the runtime. ``at`` is monotonic seconds."""
 
     at: float
@@ -49,8 +49,7 @@ class Sighting:
     """What other running pulls ``claim``. Only matters while the layers are unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far one pull is."""
 
     layers: tuple[Layer, ...]
@@ -62,7 +61,7 @@ class Progress:
     ended: bool = False
     smoothed: float = 0.0
     """The rate before its correction for the time before the pull, in which nothing was fetched."""
-    before: Mapping[str, int] = field(default_factory=dict)
+    before: Mapping[str, int] = {}
     """Ingests that were there before the pull: somebody else's, or left over, unless they grow."""
 
     @property

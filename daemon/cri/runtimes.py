@@ -3,9 +3,9 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from daemon.cri.channel import Channel, Observer
@@ -23,8 +23,7 @@ _UNKNOWN: Final = Version("", "", "")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Probing:
+class Probing(msgspec.Struct, frozen=True):
     """How often runtimes are asked. All in seconds."""
 
     interval: float = 30.0

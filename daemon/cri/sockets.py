@@ -3,9 +3,10 @@
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 _USUAL: Final = (
     ("containerd", "run/containerd/containerd.sock"),
@@ -20,8 +21,7 @@ _LONGEST: Final = 107
 """Bytes of a socket's path, see unix(7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A place where a runtime may listen."""
 
     path: Path

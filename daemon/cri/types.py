@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 POD_UID_LABEL = "io.kubernetes.pod.uid"
 """The kubelet's label on sandboxes and containers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """Which runtime answers."""
 
     runtime_name: str
@@ -19,8 +20,7 @@ class Version:
     api_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeCondition:
+class RuntimeCondition(msgspec.Struct, frozen=True):
     """One aspect of a runtime's health."""
 
     type: str
@@ -29,8 +29,7 @@ class RuntimeCondition:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FsUsage:
+class FsUsage(msgspec.Struct, frozen=True):
     """How much of a file system one store of the runtime uses. None where the runtime does not know (yet)."""
 
     mountpoint: str
@@ -38,8 +37,7 @@ class FsUsage:
     inodes_used: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image that is on the node."""
 
     id: str
@@ -67,12 +65,11 @@ class Auth:
     """Bearer token for the registry itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(msgspec.Struct, frozen=True):
     """For whom an image is pulled. Snapshotters and mirrors may look at it."""
 
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
 
 
 class ContainerState(StrEnum):
@@ -84,8 +81,7 @@ class ContainerState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(msgspec.Struct, frozen=True):
     """One line of the list of containers."""
 
     id: str
@@ -102,8 +98,7 @@ class Container:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(msgspec.Struct, frozen=True):
     """Limits of a container on Linux. In an update, 0 and "" leave a value as it is."""
 
     cpu_period: int = 0
@@ -116,12 +111,11 @@ class Resources:
     oom_score_adj: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
-    unified: Mapping[str, str] = field(default_factory=dict)
+    unified: Mapping[str, str] = {}
     """Files of cgroup v2 by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class ContainerStatus(msgspec.Struct, frozen=True):
     """All that the runtime says of one container."""
 
     id: str
@@ -145,8 +139,7 @@ class ContainerStatus:
     """Empty unless asked for verbosely; the key ``info`` is JSON with pid and runtime spec."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecResult:
+class ExecResult(msgspec.Struct, frozen=True):
     """What a program that ran inside a container left."""
 
     exit_code: int
@@ -154,8 +147,7 @@ class ExecResult:
     stderr: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStats:
+class ContainerStats(msgspec.Struct, frozen=True):
     """What a container uses. None where the runtime does not know (yet)."""
 
     id: str
@@ -169,8 +161,7 @@ class ContainerStats:
     writable_layer: FsUsage | None
 
 
-@dataclass(frozen=True, slots=True)
-class PodSandbox:
+class PodSandbox(msgspec.Struct, frozen=True):
     """One line of the list of pod sandboxes."""
 
     id: str
@@ -184,8 +175,7 @@ class PodSandbox:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PodSandboxStatus:
+class PodSandboxStatus(msgspec.Struct, frozen=True):
     """All that the runtime says of one sandbox."""
 
     sandbox: PodSandbox

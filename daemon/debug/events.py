@@ -7,7 +7,6 @@ nothing runs while nobody looks.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 from aiohttp.web_request import BaseRequest
@@ -102,8 +101,7 @@ class Events:
         return newest
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Drawn(msgspec.Struct, frozen=True):
     """An event, the number of the view that it shows, and how long it took to make."""
 
     number: int

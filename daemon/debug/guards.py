@@ -9,7 +9,8 @@ import os
 import socket
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 HEADERS: Mapping[str, str] = {
     "Server": "inplaced",
@@ -26,8 +27,7 @@ HEADERS: Mapping[str, str] = {
 _PEER = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
-@dataclass(frozen=True, slots=True)
-class HostGuard:
+class HostGuard(msgspec.Struct, frozen=True):
     """Lets in requests that name this machine and come from no other site.
 
     *host* is the one listened on. When that is all of the machine's addresses, any address may be named, but
@@ -58,8 +58,7 @@ class HostGuard:
         return address.is_loopback or (listened is not None and listened.is_unspecified)
 
 
-@dataclass(frozen=True, slots=True)
-class PeerGuard:
+class PeerGuard(msgspec.Struct, frozen=True):
     """Lets in root, the agent's own user and *uids*."""
 
     uids: Collection[int] = ()

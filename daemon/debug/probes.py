@@ -1,13 +1,13 @@
 """The text of health probes, in the form that Kubernetes components answer with. Pure."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from daemon.debug.sources import Check
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeAnswer:
+class ProbeAnswer(msgspec.Struct, frozen=True):
     """What a probe says."""
 
     ok: bool

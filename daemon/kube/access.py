@@ -4,9 +4,10 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token and the CA of a pod's service account."""
@@ -18,8 +19,7 @@ class AccessError(Exception):
     """There is no way to the API server, and the message says what is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What one request needs to be let in."""
 
     authorization: str = ""
@@ -51,8 +51,7 @@ class Access(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """A server and credentials that never change."""
 
     url: str

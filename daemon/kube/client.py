@@ -3,7 +3,6 @@
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
@@ -33,8 +32,7 @@ _WATCH_SECONDS = (300, 600)
 """How long the server is to keep a watch open: spread, so that watches do not all begin anew at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
+class Listed(msgspec.Struct, Generic[T], frozen=True):
     """All objects of one selection, at one version of the cluster's state."""
 
     objects: tuple[T, ...]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 import structlog
 
 from daemon.engine.clock import Clock
@@ -42,8 +43,7 @@ _FAR_NAMESPACE = "default"
 """Where events about objects without a namespace live."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventPace:
+class EventPace(msgspec.Struct, frozen=True):
     """How fast events are written: *burst* at once, then *rate* a second."""
 
     burst: float = 25.0
@@ -57,8 +57,7 @@ class EventPace:
 _USUAL = EventPace()
 
 
-@dataclass(frozen=True, slots=True)
-class _Happening:
+class _Happening(msgspec.Struct, frozen=True):
     """What makes two events the same one, repeated."""
 
     regarding: ObjectReference

@@ -5,7 +5,6 @@ also be bound to one object; a merge patch of a status cannot: the API server do
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,8 +21,7 @@ _TAGS = ("labels", "annotations", "owner_references", "finalizers")
 """What of the metadata an author may change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(msgspec.Struct, frozen=True):
     """A change of one object, as it is sent."""
 
     content_type: str

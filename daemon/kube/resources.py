@@ -1,8 +1,10 @@
 """The kinds that we read and write: where the API server has them, and which of our structs they become."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from daemon import names
 from daemon.engine.objects import ApiObject
@@ -25,8 +27,7 @@ from daemon.objects.workloads import CloneSet
 T = TypeVar("T", bound=ApiObject)
 
 
-@dataclass(frozen=True, slots=True)
-class Resource(Generic[T]):
+class Resource(msgspec.Struct, Generic[T], frozen=True):
     """One kind as one version of an API serves it."""
 
     type: type[T]

@@ -1,7 +1,8 @@
 """Which objects of a kind are asked for: as parameters of a request, and judged here for own writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from daemon.engine.objects import ApiObject
 from daemon.objects.meta import LabelSelector, LabelSelectorRequirement, selects
@@ -9,14 +10,13 @@ from daemon.objects.meta import LabelSelector, LabelSelectorRequirement, selects
 _ANY_LABELS = LabelSelector()
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """A part of the objects of a kind; by default all of them."""
 
     namespace: str = ""
     """Only this namespace; empty means all."""
     labels: LabelSelector = _ANY_LABELS
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = {}
     """Paths such as ``metadata.name`` and the value they must have."""
 
     def parameters(self) -> dict[str, str]:

@@ -6,10 +6,10 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from daemon.kube.access import Access, AccessError
@@ -38,8 +38,7 @@ _LARGEST_ERROR = 64 * 1024
 """Bytes of a refusal that are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One request, as data."""
 
     verb: str
@@ -49,7 +48,7 @@ class Ask:
     path: str
     name: str = ""
     """The object, for people."""
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = {}
     body: bytes | None = None
     content_type: str = "application/json"
     confidential: bool = False

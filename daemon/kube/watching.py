@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
@@ -27,22 +26,19 @@ _INITIAL_END = "k8s.io/initial-events-end"
 """Annotation of the bookmark that ends the initial objects (KEP-3157)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changed(Generic[T]):
+class Changed(msgspec.Struct, Generic[T], frozen=True):
     """The object is there, and looks like this."""
 
     obj: T
 
 
-@dataclass(frozen=True, slots=True)
-class Gone(Generic[T]):
+class Gone(msgspec.Struct, Generic[T], frozen=True):
     """The object is not there or not selected any more; its version says since when."""
 
     obj: T
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(msgspec.Struct, frozen=True):
     """Nothing older than this version will come."""
 
     resource_version: str

@@ -5,8 +5,9 @@ what the kubelet has allocated and what is in force; an infeasible wish takes no
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from daemon.objects import quantities
 from daemon.objects.local_nodes import LocalNode
@@ -51,8 +52,7 @@ class Room(NamedTuple):
         return self.cpu > 0 or self.memory > 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
+class _Sight(msgspec.Struct, frozen=True):
     """What is counted of each container, and of the pod as a whole."""
 
     container: Callable[[Container], Mapping[str, str]]

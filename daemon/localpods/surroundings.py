@@ -1,8 +1,9 @@
 """What every feature works with that acts on pods of the node."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from daemon.config import AgentConfig
 from daemon.cri.runtimes import Runtime, Runtimes
@@ -21,8 +22,7 @@ from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 
 
-@dataclass(frozen=True, slots=True)
-class PodSurroundings:
+class PodSurroundings(msgspec.Struct, frozen=True):
     """The pods of one node, as far as ``objects.slim_pods.slim`` keeps them, and the ways to act on them."""
 
     config: AgentConfig
@@ -33,10 +33,10 @@ class PodSurroundings:
     runtimes: Runtimes
     metrics: Metrics
     clock: Clock
-    stops: Turns = field(default_factory=Turns)
+    stops: Turns = msgspec.field(default_factory=Turns)
     """By container ID: two features that want one container stopped do not run its hooks twice."""
-    pulls: NodePulls = field(default_factory=NodePulls)
-    journal: Journal = field(default_factory=Journal)
+    pulls: NodePulls = msgspec.field(default_factory=NodePulls)
+    journal: Journal = msgspec.field(default_factory=Journal)
 
     def record(self, pod: LocalPod, reason: str, note: str, *, action: str, type_: Level = "Normal") -> None:
         """Have it said that *reason* happened to *pod*; returns at once, never raises."""

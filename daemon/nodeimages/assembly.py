@@ -1,10 +1,10 @@
 """Puts the node's half together from its settings. Used by every process that talks to a runtime."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 
 from daemon.config import Config
 from daemon.cri.runtimes import Runtimes
@@ -33,8 +33,7 @@ _GATHER = 0.1
 """Seconds in which ends of pulls are told together, while others go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What the node's half gets from the process around it."""
 
     runtimes: Runtimes

@@ -5,10 +5,10 @@ Every task has this object's task group as its parent, and ends by calling ``on_
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 
+import msgspec
 import structlog
 
 from daemon.cri.errors import CriError, RuntimeDownError
@@ -32,8 +32,7 @@ _STALE_AFTER = 60.0
 """Seconds after which an image that waits for space is looked at again, as others may have brought layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True):
     """What attempts are made with."""
 
     access: Access

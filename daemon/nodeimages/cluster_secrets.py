@@ -6,8 +6,8 @@ that needs none costs the API server nothing.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from daemon import names
@@ -27,8 +27,7 @@ _KEPT = 64
 """Secrets that are kept for the time in which the API server cannot be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """How long a secret that is not there yet is waited for, in seconds."""
 
     limit: float = 10.0
@@ -38,8 +37,7 @@ class Patience:
     """After a wait in vain, for how long nobody waits again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(msgspec.Struct, frozen=True):
     secret: Secret | None
     at: float
 

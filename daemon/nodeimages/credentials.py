@@ -61,8 +61,7 @@ class Credential:
         return (self.username, self.password, self.identity_token, self.registry_token)
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """The images that a key of a docker configuration, or an entry of matchImages, is for."""
 
     host: tuple[str, ...]
@@ -80,8 +79,7 @@ class Pattern:
         return f"/{ref.repository}".startswith(self.path) and all(map(_part_matches, self.host, parts))
 
 
-@dataclass(frozen=True, slots=True)
-class DockerConfig:
+class DockerConfig(msgspec.Struct, frozen=True):
     """The credentials of one source, and what in it is not used."""
 
     entries: tuple[tuple[Pattern, Credential], ...] = ()

@@ -3,8 +3,9 @@
 import math
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from daemon.cri.extras import Blob
 
@@ -14,8 +15,7 @@ DEFAULT_FACTOR = 2.5
 """Disk that an image takes, compressed and unpacked layers together, as a multiple of its compressed size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(msgspec.Struct, frozen=True):
     """Bytes of a file system."""
 
     free: int

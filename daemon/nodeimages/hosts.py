@@ -31,8 +31,7 @@ class HostsError(Exception):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True):
     """How HTTPS differs from the system's defaults."""
 
     authorities: tuple[Path, ...] = ()
@@ -74,7 +73,7 @@ class Endpoint:
     path: str = _API
     """Root of the API."""
     capabilities: frozenset[str] = _CAPABILITIES
-    tls: Tls = Tls()
+    tls: Tls = field(default_factory=Tls)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """For this host alone. May hold secrets."""
     mirrored: str = ""
@@ -169,8 +168,7 @@ def parse_hosts(text: bytes, registry: str, path: Path, host_root: Path = Path("
     return (*named, *reader.endpoints(parsed.server, parsed))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(msgspec.Struct, frozen=True):
     registry: str
     path: Path
     host_root: Path

@@ -1,10 +1,10 @@
 """Looks before a pull: is the image present, how large is it, how much room is there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from daemon.cri.extras import Blob
@@ -22,8 +22,7 @@ from daemon.objects.references import ImageReference, parse
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """One look at an image. ``blobs``, its config first, is None where the registry did not tell them."""
 
     facts: Facts

@@ -1,10 +1,11 @@
 """What plans for a node's images are made of: what was observed, and what is to be done. Pure data."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from math import inf
+
+import msgspec
 
 from daemon.objects.images import ImageTagStatus, PullRule, SecretReference
 
@@ -15,8 +16,7 @@ UNCOUNTED = frozenset({NO_SPACE, "RuntimeDown"})
 DEADLINE = "DeadlineExceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why an attempt failed."""
 
     reason: str
@@ -26,8 +26,7 @@ class Failure:
     """No retry can succeed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """One tag of the NodeImage's spec, with defaults filled in."""
 
     ref: str
@@ -47,8 +46,7 @@ class Wanted:
     problem: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a look at the runtime and the registry found, just before a pull."""
 
     image_id: str = ""
@@ -66,8 +64,7 @@ class Stage(Enum):
     CANCELLING = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """What this process knows of one request."""
 
     version: int
@@ -88,8 +85,7 @@ class Attempt:
     """Bytes of disk that a running pull will still take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a decision may depend on: one snapshot, taken at one time."""
 
     now: datetime
@@ -110,39 +106,34 @@ class Observed:
     workers: int = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """Find out whether the image is present and how large it is; *failures* is what was counted before."""
 
     wanted: Wanted
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(msgspec.Struct, frozen=True):
     """Pull the image; *facts* are what the decision was based on."""
 
     wanted: Wanted
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """End the running look or pull of this version."""
 
     ref: str
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """Protect the image against garbage collection."""
 
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unpin:
+class Unpin(msgspec.Struct, frozen=True):
     """Release our protection."""
 
     ref: str
@@ -151,12 +142,11 @@ class Unpin:
 Action = Look | Pull | Cancel | Pin | Unpin
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What to do now, what to report, and when time alone changes the answer."""
 
     actions: tuple[Action, ...] = ()
-    report: Mapping[str, ImageTagStatus] = field(default_factory=dict)
-    held: Mapping[str, Failure] = field(default_factory=dict)
+    report: Mapping[str, ImageTagStatus] = {}
+    held: Mapping[str, Failure] = {}
     """Images that wait for disk space, with what they wait for."""
     wake_in: float | None = None

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from daemon import names
 from daemon.cri.errors import (

@@ -1,9 +1,9 @@
 """Brings the images of one node to what its NodeImage wants."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
 import structlog
 
 from daemon.cri.errors import CriError
@@ -41,8 +41,7 @@ _ASK_AGAIN = 1.0
 """Seconds until a runtime that is up but could not be read is asked again: nothing else would."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The node's settings that plans depend on."""
 
     workers: int
@@ -51,8 +50,7 @@ class Limits:
     status_interval: float
 
 
-@dataclass(frozen=True, slots=True)
-class DiskState:
+class DiskState(msgspec.Struct, frozen=True):
     """Room for images, in bytes."""
 
     mountpoint: str
@@ -66,8 +64,7 @@ class DiskState:
         return max(self.free - self.reserve, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """What the reconciler works with."""
 
     node_images: Objects[NodeImage]

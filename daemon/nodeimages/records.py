@@ -5,13 +5,14 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from daemon.cri.progress import Progress
 from daemon.nodeimages.measuring import Measured
 from daemon.nodeimages.plans import Failure, Stage, Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Pauses between attempts, in seconds."""
 
     first: float

@@ -1,7 +1,6 @@
 """Writes NodeImage status: ends soon, and all else at a bounded rate, so that much is told in few writes."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from math import inf
 
 import msgspec
@@ -23,8 +22,7 @@ OnTold = Callable[[NodeImage, NodeImageStatus], None]
 """Called with the object as it was written, and the status that it had before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How long news waits for other news, in seconds. The last end never waits."""
 
     interval: float
@@ -40,8 +38,7 @@ class Pace:
     costs the API server little, and one with little to do is heard at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """How a process reports."""
 
     pace: Pace

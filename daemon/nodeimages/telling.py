@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from daemon.nodeimages.pulling import remedy_for
 from daemon.nodeimages.statuses import ended
 from daemon.objects.images import ImageTagStatus, NodeImage, NodeImageStatus
@@ -21,8 +23,7 @@ _NOTE = 1024
 """Bytes that the API server takes as a note."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saying:
+class Saying(msgspec.Struct, frozen=True):
     """One event to be recorded. *about* is None for the NodeImage itself."""
 
     about: OwnerReference | None

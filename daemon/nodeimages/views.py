@@ -1,8 +1,9 @@
 """What the node's images look like to a person: rows of the status page and the command line. Pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from daemon.cri.progress import Progress
 from daemon.debug.views import LayerView, PullView
@@ -18,8 +19,7 @@ from daemon.objects.images import ImageTagStatus
 PullPhase = Literal["Waiting", "Pulling", "Unpacking", "BackingOff", "Succeeded", "Failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """Everything that is known of the node's images."""
 
     wanted: Mapping[str, Wanted]

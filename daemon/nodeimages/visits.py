@@ -3,7 +3,6 @@
 import base64
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import aiohttp
 import msgspec
@@ -30,8 +29,7 @@ _NESTING = 3
 """Indexes of indexes are rare, and endless ones are an attack."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSize:
+class ImageSize(msgspec.Struct, frozen=True):
     """What an image is made of, on one platform."""
 
     manifest_digest: str

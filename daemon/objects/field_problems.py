@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 LONGEST_VALUE = 80
 """Characters of a value that are worth showing."""
@@ -12,8 +13,7 @@ Path = tuple[str | int, ...]
 """Where a field stands: keys of mappings and indexes of lists, from the document's top."""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldProblem:
+class FieldProblem(msgspec.Struct, frozen=True):
     """One reason to refuse an object. *message* is a predicate: 'must be an integer'."""
 
     path: Path

@@ -3,16 +3,16 @@
 Their meaning is that of kstatus (kubernetes-sigs/cli-utils), on which ``kubectl wait`` and GitOps tools rely.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from daemon import names
 from daemon.objects.meta import Condition, ObjectMeta, with_conditions
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """How far an object is, in a word and in a sentence."""
 
     reason: str

@@ -5,8 +5,9 @@ the kubelet.
 """
 
 import re
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
+
+import msgspec
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
@@ -50,8 +51,7 @@ class InvalidReferenceError(ValueError):
         self.allowed = allowed
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReference:
+class ImageReference(msgspec.Struct, frozen=True):
     """One image, by registry and repository and, where given, tag and digest."""
 
     registry: str

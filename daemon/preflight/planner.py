@@ -1,7 +1,8 @@
 """Decides what a node says of the next revision of one of its pods. Pure."""
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+
+import msgspec
 
 from daemon.objects.next_revisions import (
     NO_SPACE,
@@ -16,8 +17,7 @@ from daemon.objects.references import InvalidReferenceError, parse
 _MIB = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(msgspec.Struct, frozen=True):
     """How far the node is with one image."""
 
     phase: str
@@ -30,8 +30,7 @@ class Pull:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """What the answer depends on. Images are named in full, as runtimes name them."""
 
     announced: NextRevision
@@ -41,8 +40,7 @@ class Observed:
     """What of the resources the node has too little of; empty when they fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The condition ``inplaced.dev/NextRevisionReady``, less the revision that it is about."""
 
     ready: bool

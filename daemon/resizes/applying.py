@@ -1,10 +1,10 @@
 """Does what a plan says: patches ``pods/resize``, and mends what a runtime has otherwise than it should."""
 
 import asyncio
-from dataclasses import replace
 from typing import assert_never
 
 import structlog
+from msgspec.structs import replace
 
 from daemon.cri.errors import CriError
 from daemon.kube.errors import ApiError, ChangedError, ForbiddenError, MissingError, RefusedError

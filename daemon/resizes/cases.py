@@ -1,7 +1,8 @@
 """One pod and what it asks for, and the ways in which its resize can be judged. Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from daemon.localpods.room import Changes, Room
 from daemon.objects.local_pods import LocalPod
@@ -16,8 +17,7 @@ LOOK_AGAIN = 2.0
 """Seconds between two looks at what a container uses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """One pod, and what its annotation asks for."""
 
     seen: PodSeen
@@ -42,8 +42,7 @@ class Case:
         return {name: each for name, each in record.before.items() if name in able or name == POD}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """How far a pod's resize is. Without an outcome, what was told of it stands."""
 
     outcome: Outcome | None
@@ -58,8 +57,7 @@ class Finding:
     wake_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A pod whose spec is to change, and what that means for the room on its node."""
 
     case: Case

@@ -5,9 +5,10 @@ tells in each container's status what is in force.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
+
+import msgspec
 
 from daemon.localpods.conditions import condition_of
 from daemon.localpods.room import Changes
@@ -39,8 +40,7 @@ class Stage(Enum):
     DONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """What the kubelet says."""
 
     stage: Stage

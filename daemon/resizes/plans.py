@@ -1,9 +1,10 @@
 """What a plan for a node's resizes is made of: what was seen, what is to be done and to be told. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from daemon.localpods.room import Room
 from daemon.objects.local_pods import LocalPod, ResourceRequirements
@@ -12,8 +13,7 @@ from daemon.resizes.runtime_numbers import Numbers
 from daemon.resizes.targets import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """What the API server offers for resizes."""
 
     resize: bool = True
@@ -31,8 +31,7 @@ class Blame(StrEnum):
     """It says that the patch is not valid, or not allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A patch that was not taken."""
 
     values: tuple[Value, ...]
@@ -42,8 +41,7 @@ class Refusal:
     """Seconds until it is worth a try again; 0 or less when that is now."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodSeen:
+class PodSeen(msgspec.Struct, frozen=True):
     """One pod that asks for resources, and what else is known of it. What is None was not asked for."""
 
     pod: LocalPod
@@ -62,8 +60,7 @@ class PodSeen:
     """How often that was repaired without it staying so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """One moment of a node."""
 
     now: datetime
@@ -77,8 +74,7 @@ class Observed:
     """Bytes that a memory limit must lie above what its container uses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(msgspec.Struct, frozen=True):
     """Have the API server set these values in exactly this pod."""
 
     pod: LocalPod
@@ -87,8 +83,7 @@ class Resize:
     """Containers that the kubelet restarts for it, with their IDs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(msgspec.Struct, frozen=True):
     """Have the runtime give a container what its pod says and the kubelet believes."""
 
     pod: LocalPod
@@ -102,8 +97,7 @@ class Repair:
 Step = Resize | Repair
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What is to be told of one pod."""
 
     pod: LocalPod
@@ -121,14 +115,13 @@ class Question(StrEnum):
     NUMBERS = "numbers"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What follows from one moment."""
 
     steps: tuple[Step, ...] = ()
     """In the order in which they must be done."""
     verdicts: tuple[Verdict, ...] = ()
-    questions: Mapping[str, Question] = field(default_factory=dict)
+    questions: Mapping[str, Question] = {}
     """By UID: plan again when they are answered."""
     doubted: frozenset[str] = frozenset()
     """By UID: pods of which the runtime has other numbers than the kubelet believes."""

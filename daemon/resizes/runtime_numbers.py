@@ -6,8 +6,9 @@ it was told, in numbers of v1, or what the kernel has, converted back: both are 
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from daemon.objects import quantities
 from daemon.objects.local_pods import ResourceRequirements
@@ -20,8 +21,7 @@ _MOST_SHARES: Final = 262_144
 _NO_LIMIT: Final = "max"
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(msgspec.Struct, frozen=True):
     """Limits of a container, as CRI has them."""
 
     cpu_period: int = 0
@@ -31,7 +31,7 @@ class Numbers:
     cpu_shares: int = 0
     memory_limit: int = 0
     """Bytes; 0 is no limit."""
-    unified: Mapping[str, str] = field(default_factory=dict)
+    unified: Mapping[str, str] = {}
     """Files of cgroup v2 by name."""
 
 

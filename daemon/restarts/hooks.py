@@ -6,10 +6,10 @@ Nothing of what a hook answers is repeated anywhere: it is the container's own a
 import asyncio
 import os
 import ssl
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -38,8 +38,7 @@ class HookError(Exception):
     """The hook did not do what it should. The message says what, and quotes nothing that the hook said."""
 
 
-@dataclass(frozen=True, slots=True)
-class HookPlace:
+class HookPlace(msgspec.Struct, frozen=True):
     """Where a hook is run."""
 
     client: CriClient

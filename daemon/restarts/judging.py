@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf, isfinite
 from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from daemon import names
 from daemon.localpods.conditions import condition_of
@@ -52,8 +54,7 @@ def asker_of(pod: LocalPod) -> Asker:
     return "pod" if controller_of(pod) is None else "owner"
 
 
-@dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(msgspec.Struct, frozen=True):
     """Judges the containers of one pod."""
 
     seen: Observed

@@ -7,6 +7,8 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
+import msgspec
+
 from daemon.objects.container_env import Expected
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, LocalPodCondition
 
@@ -49,15 +51,13 @@ class Record:
         return not expected.args or self.process[-len(expected.args) :] == expected.args
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """Why nothing is known of a container."""
 
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(msgspec.Struct, frozen=True):
     """One stop that was begun by this process."""
 
     done: bool = False
@@ -67,16 +67,14 @@ class Stopping:
     """Monotonic seconds from when on it is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(msgspec.Struct, frozen=True):
     """How often a container was restarted for the same wanted values."""
 
     fingerprint: str
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """One pod at one moment. Containers are known by ID, as the pod's status names them."""
 
     pod: LocalPod
@@ -84,11 +82,11 @@ class Observed:
     monotonic: float
     settled_at: float = -inf
     """Monotonic seconds from when on labels and annotations count as settled."""
-    records: Mapping[str, Record | Unreadable] = field(default_factory=dict)
-    stops: Mapping[str, Stopping] = field(default_factory=dict)
-    tries: Mapping[str, Tries] = field(default_factory=dict)
+    records: Mapping[str, Record | Unreadable] = {}
+    stops: Mapping[str, Stopping] = {}
+    tries: Mapping[str, Tries] = {}
     """By name of the container."""
-    since: Mapping[str, float] = field(default_factory=dict)
+    since: Mapping[str, float] = {}
     """Monotonic seconds since when a container is not in sync."""
 
 
@@ -115,8 +113,7 @@ class Stage(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One container, judged."""
 
     container: Container
@@ -139,16 +136,14 @@ class Finding:
         return self.status.container_id if self.status is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """Read what this container runs with."""
 
     container: Container
     container_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Stop exactly this container, so that the kubelet starts its successor."""
 
     name: str
@@ -158,18 +153,16 @@ class Stop:
     """What it is stopped for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What is to be told on the pod, in one write."""
 
     condition: LocalPodCondition | None = None
-    annotations: Mapping[str, str | None] = field(default_factory=dict)
-    stopped: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str | None] = {}
+    stopped: Mapping[str, str] = {}
     """Containers whose stop counts as planned: ID by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What is to be done: looks first, then the report, and stops only when that is written."""
 
     looks: tuple[Look, ...] = ()

@@ -5,9 +5,9 @@ another process that goes on in the middle stops the same one again or none, and
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec.structs import replace
 
 from daemon.objects.local_pods import ContainerStatus, LocalPod
@@ -29,8 +29,7 @@ _TOLD = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "Crea
 _OVER = frozenset({"Succeeded", "Failed"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """How one container stands, and what that asks for."""
 
     state: RecreateState

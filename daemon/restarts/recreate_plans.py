@@ -1,9 +1,10 @@
 """What is known of the requests for one pod, and what is to be done: frozen data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+
+import msgspec
 
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.recreates import ContainerRecreateRequest, RecreateStatus
@@ -25,8 +26,7 @@ class Stage(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One stop of one container for one request."""
 
     container_id: str
@@ -36,8 +36,7 @@ class Attempt:
     again_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """Everything that a decision depends on."""
 
     requests: Sequence[ContainerRecreateRequest]
@@ -47,8 +46,7 @@ class Observed:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """Write this status of the request; *warning* is to be said in an event, too."""
 
     request: ContainerRecreateRequest
@@ -56,8 +54,7 @@ class Tell:
     warning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Stop exactly this container, on whose behalf the request's status says so by now."""
 
     request: ContainerRecreateRequest
@@ -70,8 +67,7 @@ class Stop:
         return self.request.metadata.uid, self.container
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """Look again after so many seconds."""
 
     seconds: float

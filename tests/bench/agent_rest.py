@@ -45,6 +45,34 @@ def node_image(name: str, images: int) -> dict[str, object]:
     }
 
 
+async def add_pods(api: Api, count: int) -> None:
+    """Put pods on the node, as a kubelet would tell of them."""
+    account = {"metadata": {"name": "default"}}
+    await api.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+    for number in range(count):
+        name = f"idle-{number}"
+        container = {"name": "app", "image": "registry.example.com/app:v1"}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": "idle", "pod-template-hash": "6d9f"}},
+            "spec": {"containers": [container], "nodeName": NODE},
+        }
+        await api.request("POST", "/api/v1/namespaces/default/pods", pod)
+        state = {"running": {"startedAt": "2026-05-01T12:00:00Z"}}
+        told = {
+            "name": "app",
+            "image": container["image"],
+            "imageID": f"sha256:{number:064}",
+            "containerID": f"containerd://{number:064}",
+            "ready": True,
+            "restartCount": 0,
+            "state": state,
+        }
+        status = {"phase": "Running", "containerStatuses": [told]}
+        await api.request("PATCH", f"/api/v1/namespaces/default/pods/{name}/status", {"status": status})
+
+
 def biggest(pid: int, count: int = 15) -> list[tuple[str, int, int]]:
     """The mappings with the most private dirty memory: name, private dirty and resident KiB."""
     dirty: Counter[str] = Counter()
@@ -69,7 +97,7 @@ async def prepare(plane: ControlPlane) -> Api:
     return await as_pod_on(plane.api, NAMESPACE, "inplaced-agent", NODE)
 
 
-async def measure(seconds: float, images: int, python: str) -> dict[str, object]:
+async def measure(seconds: float, images: int, pods: int, python: str) -> dict[str, object]:
     """Watch one agent doing nothing."""
     session = current_session()
     plane = ControlPlane(session.new_directory("k"))
@@ -78,6 +106,7 @@ async def measure(seconds: float, images: int, python: str) -> dict[str, object]
         api = await prepare(plane)
         await containerd.start()
         await plane.api.request("POST", "/apis/apps.kruise.io/v1beta1/nodeimages", node_image(NODE, images))
+        await add_pods(plane.api, pods)
         agent = PodAgent(
             session.new_directory("a"),
             [containerd.socket],
@@ -128,9 +157,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--images", type=int, default=0, help="requests that the node's object holds, all ended"
     )
+    parser.add_argument("--pods", type=int, default=50, help="on the node")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the agent")
     options = parser.parse_args(arguments)
-    print(json.dumps(asyncio.run(measure(options.seconds, options.images, options.python)), indent=1))
+    print(
+        json.dumps(
+            asyncio.run(measure(options.seconds, options.images, options.pods, options.python)), indent=1
+        )
+    )
     return 0
 
 

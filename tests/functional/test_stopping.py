@@ -1,7 +1,6 @@
 """A container is stopped as the kubelet would stop it, and never another one."""
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -259,7 +258,7 @@ async def test_what_nobody_thought_of_is_an_error_of_this_stop_alone(world: PodW
     container = world.start_container(pod.metadata.uid, "app")
 
     with pytest.raises(UnforeseenError, match="ArithmeticError"):
-        await Stopper(dataclasses.replace(world.around, clock=BrokenClock())).stop(
+        await Stopper(replace(world.around, clock=BrokenClock())).stop(
             pod, "app", container, reason="it was asked for"
         )
 

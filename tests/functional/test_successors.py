@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from daemon import names
 from daemon.objects.container_hashes import plain_hash

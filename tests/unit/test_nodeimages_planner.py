@@ -1,12 +1,12 @@
 """What the node decides about its wanted images, for single cases and for any world."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from daemon.nodeimages.planner import plan
 from daemon.nodeimages.plans import (

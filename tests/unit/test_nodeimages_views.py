@@ -1,13 +1,13 @@
 """What a person sees of the node's images."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from daemon.cri.extras import Blob, Ingest
 from daemon.cri.progress import Progress, Sighting, begin, finish, observe

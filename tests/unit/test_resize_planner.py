@@ -454,7 +454,7 @@ def test_since_when_a_pod_waits_survives_what_it_waits_for() -> None:
 
 def test_without_the_node_the_kubelet_counts_room() -> None:
     state = world(pod(wish=wish("64", "64")))
-    blind = Observed(**{**{name: getattr(state, name) for name in state.__slots__}, "allocatable": None})
+    blind = msgspec.structs.replace(state, allocatable=None)
 
     assert resized(blind) == ["web"]
 

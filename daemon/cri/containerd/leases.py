@@ -1,9 +1,10 @@
 """Pins by lease: a removed image's content and snapshots stay, so that it returns without being fetched."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from daemon import names
 from daemon.cri.channel import Channel
@@ -16,8 +17,7 @@ _OURS: Final = f'labels."{names.PIN_OWNER_LABEL}"'
 """A filter that matches the leases with our label, whatever its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """What a lease keeps: a blob by digest, or a snapshot by key."""
 
     type: str

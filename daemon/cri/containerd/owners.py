@@ -1,14 +1,15 @@
 """Who has pinned an image: the value of our label on an image record. Pure."""
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 _SHARED: Final = "*"
 """No image reference is one, and none has a space in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owners:
+class Owners(msgspec.Struct, frozen=True):
     """The references for which we pinned an image."""
 
     refs: frozenset[str] = frozenset()
