@@ -5,7 +5,6 @@ One frozen dataclass is the source of flags, variables, file keys, validation an
 comes with ``extra={"allowed": …}``, the same in words.
 """
 
-import argparse
 import dataclasses
 import re
 import reprlib
@@ -127,21 +126,21 @@ class Setting:
 def settings_of(kind: type["DataclassInstance"]) -> tuple[Setting, ...]:
     """The settings of that dataclass, in its order."""
     hints = get_type_hints(kind, include_extras=True)
-    return tuple(
-        Setting(field.name, hints[field.name], _default(field)) for field in dataclasses.fields(kind)
-    )
+    fields = dataclasses.fields(kind)
+    return tuple(Setting(field.name, hints[field.name], _default(field)) for field in fields)
 
 
 def load(kind: type[C], program: str, argv: Sequence[str], environ: Mapping[str, str]) -> C:
     """Read the settings of *kind*. Raises ConfigError; ``--help`` prints and exits as argparse does."""
     settings = settings_of(kind)
-    flags = vars(_parser(kind, program, settings).parse_args(argv))
-    path = flags["config"] if flags["config"] is not None else environ.get(f"{ENV_PREFIX}CONFIG")
+    # In a pod all settings come from the environment: argparse would be 0.3 MiB of each agent.
+    flags = _flags(kind, program, settings, argv) if argv else {}
+    path = flags.get("config", environ.get(f"{ENV_PREFIX}CONFIG"))
     told: dict[str, tuple[str, Text]] = dict(_in_file(path, settings)) if path else {}
     for setting in settings:
         if setting.variable in environ:
             told[setting.name] = (setting.variable, environ[setting.variable])
-        if flags[setting.name] is not None:
+        if setting.name in flags:
             told[setting.name] = (setting.flag, flags[setting.name])
         if setting.is_required and setting.name not in told:
             raise ConfigError(f"{setting.flag} (or {setting.variable}) is required")
@@ -172,26 +171,27 @@ def environment_file(kind: type["DataclassInstance"], given: Mapping[str, str]) 
     return "\n".join(lines)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
+def _flags(kind: type[Any], program: str, settings: Sequence[Setting], argv: Sequence[str]) -> dict[str, str]:
+    from argparse import SUPPRESS, ArgumentParser
 
+    class Parser(ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
-def _parser(kind: type[Any], program: str, settings: Sequence[Setting]) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=program,
-        # Where docstrings are left out (-OO), dataclasses make one up of all fields.
-        description=kind.__doc__ if sys.flags.optimize < 2 else None,
+        description=kind.__doc__ if sys.flags.optimize < 2 else None,  # -OO: made up of all fields
         epilog=f"Settings can also come from the environment ({ENV_PREFIX}NAME) or a YAML file (--config).",
+        argument_default=SUPPRESS,
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, names as the flags'.")
     for setting in settings:
-        default = f"Default: {setting.written(setting.default) or 'none'}."
-        text = f"{setting.meta.description} Allowed: {setting.allowed}. "
-        text += "Required." if setting.is_required else default
+        default = setting.written(setting.default) or "none"
+        told = "Required." if setting.is_required else f"Default: {default}."
+        text = f"{setting.meta.description} Allowed: {setting.allowed}. {told}"
         parser.add_argument(setting.flag, dest=setting.name, metavar="VALUE", help=text.replace("%", "%%"))
-    return parser
+    return vars(parser.parse_args(argv))
 
 
 def _in_file(path: str, settings: Sequence[Setting]) -> Iterator[tuple[str, tuple[str, Text]]]:

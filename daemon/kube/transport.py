@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import time
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -36,6 +37,8 @@ _IDLE = 75.0
 """Seconds that an unused connection is kept; the API server closes after 90 (``genericapiserver``)."""
 _LARGEST_ERROR = 64 * 1024
 """Bytes of a refusal that are read."""
+_TLS_BUFFER = 32 * 1024
+"""Bytes that asyncio keeps for each TLS connection, by itself 256 KiB. A TLS record has 16 KiB at most."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -169,6 +172,7 @@ class Transport:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            SSLProtocol.max_size = _TLS_BUFFER
             connector = aiohttp.TCPConnector(
                 limit=_CONNECTIONS, keepalive_timeout=_IDLE, socket_factory=_watched_socket
             )
