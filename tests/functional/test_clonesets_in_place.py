@@ -15,6 +15,14 @@ HALFWAY = {
 }
 
 
+def reading(config: str) -> dict[str, Any]:
+    """The template of pods that read an annotation, which only their node's agent can change in place."""
+    made = spec()["template"]
+    source = {"fieldRef": {"fieldPath": "metadata.annotations['config']"}}
+    made["spec"]["containers"][0]["env"] = [{"name": "CONFIG", "valueFrom": source}]
+    return {**made, "metadata": {**made["metadata"], "annotations": {"config": config}}}
+
+
 async def started(world: CloneSetWorld, replicas: int = 3, **parts: Any) -> set[str]:
     """Have a set that changes in place; return the UIDs of its pods."""
     world.apply(spec(replicas, **{"updateStrategy": IN_PLACE, **parts}))
@@ -91,18 +99,12 @@ async def test_a_change_that_needs_another_pod_replaces_it() -> None:
 async def test_what_was_not_begun_before_a_roll_back_is_never_begun() -> None:
     living: set[str] = set()
 
-    def template(config: str) -> dict[str, Any]:
-        made = spec()["template"]
-        source = {"fieldRef": {"fieldPath": "metadata.annotations['config']"}}
-        made["spec"]["containers"][0]["env"] = [{"name": "CONFIG", "valueFrom": source}]
-        return {**made, "metadata": {**made["metadata"], "annotations": {"config": config}}}
-
     async with cloneset_world(alive=living.__contains__) as world:
-        await started(world, 1, template=template("one"))
-        world.change(template=template("two"))
+        await started(world, 1, template=reading("one"))
+        world.change(template=reading("two"))
         await world.until(lambda: "AgentMissing" in world.condition(names.RECONCILING)["message"])
 
-        world.change(template=template("one"))
+        world.change(template=reading("one"))
         await world.settled()
         pod = world.pods()[0]
         living.add(pod["spec"]["nodeName"])
@@ -111,6 +113,29 @@ async def test_what_was_not_begun_before_a_roll_back_is_never_begun() -> None:
         await world.settled()
 
         assert "InPlaceUpdateStarted" not in {reason for reason, _ in world.events()}
+
+
+async def test_a_partition_that_is_raised_holds_for_pods_that_were_picked_and_not_touched() -> None:
+    living: set[str] = set()
+
+    async with cloneset_world(alive=living.__contains__) as world:
+        await started(world, 3, template=reading("one"))
+        world.change(template=reading("two"))
+        await world.until(lambda: "3 pods AgentMissing" in world.condition(names.RECONCILING)["message"])
+
+        world.change(updateStrategy={**IN_PLACE, "partition": 2})
+        await world.until(lambda: "1 pod AgentMissing" in world.condition(names.RECONCILING)["message"])
+        for pod in world.pods():
+            living.add(pod["spec"]["nodeName"])
+            world.patch_pod(
+                pod["metadata"]["name"], lambda it: it["metadata"]["labels"].update(touched="yes")
+            )
+        await world.until(lambda: "InPlaceUpdateStarted" in {reason for reason, _ in world.events()})
+        world.change(replicas=4)
+        await world.until(lambda: len(world.pods()) == 4)
+
+        changed = [pod for pod in world.pods() if pod["metadata"]["annotations"]["config"] == "two"]
+        assert len([pod for pod in changed if "touched" in pod["metadata"]["labels"]]) == 1
 
 
 async def test_with_in_place_only_such_a_change_is_refused_by_its_field() -> None:

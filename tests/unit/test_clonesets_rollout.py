@@ -9,13 +9,14 @@ from daemon import names
 from daemon.objects.meta import LabelSelector
 from daemon.objects.workloads import OrderTerm, ScatterTerm, WeightTerm
 from daemon.workloads.clonesets.ranking import for_update
-from daemon.workloads.clonesets.rollout import plan_rollout
+from daemon.workloads.clonesets.rollout import plan_rollout, surplus
 from daemon.workloads.clonesets.settings import Settings
 from daemon.workloads.clonesets.views import PREPARING_DELETE, PREPARING_UPDATE, Snapshot
 from tests.unit.clonesets import NEW, NOW, OLD, names_of, pod, seen, view
 from tests.unit.test_clonesets_scale import worlds
 
 SETTINGS = Settings(replicas=4, policy="InPlaceIfPossible", max_unavailable=2)
+BEGUN = {"apps.kruise.io/inplace-update-state": "{}"}
 PREPARED = {names.NEXT_REVISION_READY: "True"}
 
 
@@ -47,6 +48,30 @@ def test_the_partition_keeps_the_rest() -> None:
     plan = plan_rollout(seen(replace(SETTINGS, partition=3), *(pod(name, OLD) for name in "abcd")))
 
     assert (len(plan.move), len(plan.upcoming)) == (1, 0)
+
+
+def test_a_partition_that_is_raised_lets_go_the_last_of_those_that_were_picked_and_not_touched() -> None:
+    picked = ["uid-a", "uid-b", "uid-c"]
+    pods = [pod("a", OLD), pod("b", OLD), pod("c", OLD, ready=False), pod("d", OLD)]
+
+    gone = surplus(seen(replace(SETTINGS, partition=3), *pods, chosen=picked))
+
+    assert names_of(gone) == names_of(for_update(seen(SETTINGS, *pods).pods[:3], SETTINGS))[1:]
+
+
+def test_pods_whose_update_has_begun_are_never_let_go() -> None:
+    gate = {names.IN_PLACE_UPDATE_READY: "False"}
+    pods = [pod("a", NEW), pod("b", OLD, conditions=gate, annotations=BEGUN), pod("c", OLD), pod("d", OLD)]
+
+    gone = surplus(seen(replace(SETTINGS, partition=4), *pods, chosen=["uid-a", "uid-b", "uid-c"]))
+
+    assert names_of(gone) == ["c"]
+
+
+def test_nobody_is_let_go_while_enough_stay() -> None:
+    pods = [pod(name, OLD) for name in "abcd"]
+
+    assert surplus(seen(replace(SETTINGS, partition=2), *pods, chosen=["uid-a", "uid-b"])) == ()
 
 
 def test_nothing_moves_while_paused() -> None:

@@ -8,7 +8,7 @@ import structlog
 from daemon.inplace.diff import MustRecreate
 from daemon.workloads.clonesets.lifecycle import Go, Turn, before_update, instead_of_update
 from daemon.workloads.clonesets.pod_writes import PodWrites, each_of, slowly
-from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout
+from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout, surplus
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.status import Trouble, listed
@@ -45,6 +45,8 @@ class Moving:
         """Do what can be done now. What fails is told in the run's outcome."""
         still = run.settings.paused or run.settings.policy == "OnDelete"
         self._stepping.hold(run.obj, but="" if still else run.history.update.metadata.name)
+        for view in surplus(run.observe()):
+            self._stepping.let_go(view.pod)
         plan = await self._announced(run)
         seen = run.observe()
         await self._each(run, plan.release, lambda view: self._release(run, view))

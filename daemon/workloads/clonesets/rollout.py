@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.workloads.clonesets.ranking import for_update
-from daemon.workloads.clonesets.views import PREPARING_DELETE, PREPARING_UPDATE, PodView, Snapshot
+from daemon.workloads.clonesets.views import (
+    PREPARING_DELETE,
+    PREPARING_UPDATE,
+    PodView,
+    Snapshot,
+    has_begun,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,16 @@ class RolloutPlan:
     """Were held for an update that is off: the set was rolled back, or its partition raised."""
     upcoming: Sequence[PodView] = ()
     """Will move later, in their order: too few are available now, or their nodes are not prepared yet."""
+
+
+def surplus(seen: Snapshot) -> Sequence[PodView]:
+    """Pods that were picked and not touched yet, as far as too few would stay: the partition was raised."""
+    live = [view for view in seen.live if view.state != PREPARING_DELETE and not view.doomed]
+    missing = seen.settings.partition - sum(not view.updated for view in live)
+    if missing <= 0:
+        return ()
+    untouched = [view for view in live if view.picked and not has_begun(view.pod, seen.update_revision)]
+    return for_update(untouched, seen.settings)[-missing:]
 
 
 def plan_rollout(seen: Snapshot) -> RolloutPlan:

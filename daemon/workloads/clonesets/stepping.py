@@ -76,6 +76,10 @@ class Stepping:
             if not wanted and not is_changing(pod):
                 self._drop(pod.metadata.uid)
 
+    def let_go(self, pod: LocalPod) -> None:
+        """Have *pod* stay what it is, as nothing was begun on it."""
+        self._drop(pod.metadata.uid)
+
     def chosen(self, obj: CloneSet, revision: str) -> Collection[str]:
         """UIDs of the pods of *obj* that are on their way to *revision*."""
         orders = self._orders.of_set(obj.metadata.uid)

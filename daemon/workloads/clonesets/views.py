@@ -224,6 +224,11 @@ def is_changing(pod: LocalPod) -> bool:
     return begun and pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
 
 
+def has_begun(pod: LocalPod, revision: str) -> bool:
+    """Whether anything on the pod tells that it is on its way to *revision*, or there."""
+    return is_changing(pod) or same_revision(pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), revision)
+
+
 def _ripening(pod: LocalPod, min_ready: float, now: datetime) -> float:
     """Seconds until a ready pod has been so for long enough."""
     condition = condition_of(pod, names.READY)
