@@ -26,7 +26,7 @@ from daemon.resizes.asking import RuntimeAsker
 from daemon.resizes.planner import plan
 from daemon.resizes.plans import Observed, Plan, PodSeen, Question, Served
 from daemon.resizes.reporting import ResizeReports
-from daemon.resizes.shown import resizes
+from daemon.resizes.shown import in_force, resizes
 from daemon.resizes.standing import Doings, Remembered, Standing, fingerprint_of
 
 _ROUNDS = 3
@@ -104,7 +104,8 @@ class Resizes:
 
     def view(self) -> PodsView:
         """The pods that ask for something, and how far their resize is."""
-        return PodsView(resizes=resizes(map(self._around.pods.get, self._standing.asking)))
+        before = {uid: each.before for uid, each in self._remembered.every.items()}
+        return PodsView(resizes=resizes(map(self._around.pods.get, self._standing.asking), before))
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:
         if self._standing.take(before, after):
@@ -192,6 +193,7 @@ class Resizes:
             record = record_of(pod)
             known = record is not None and record.wish == digest
             doings.wish, doings.began_at, doings.patched_at = digest, 0.0 if known else now, None
+            doings.before = in_force(pod, text) if text is not None else {}
         old = now - doings.numbers_at > self._around.config.resize_check_interval
         if old or doings.doubted_at is not None or doings.numbers_of != fingerprint_of(pod):
             doings.numbers = None

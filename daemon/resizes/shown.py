@@ -8,17 +8,25 @@ from daemon.localpods.conditions import condition_of
 from daemon.localpods.room import Changes
 from daemon.objects import quantities
 from daemon.objects.local_pods import LocalPod, ResourceRequirements
-from daemon.objects.resizes import Outcome, Record, WishError, digest_of, record_of, wish_of
+from daemon.objects.resizes import Outcome, WishError, digest_of, record_of, wish_of
 from daemon.resizes.targets import PARTS, POD, number, text_of, wanted_by
 
 ASKED = "Asked"
 """The state of a resize of which nothing was told yet."""
 
 
-def resizes(pods: Iterable[LocalPod | None]) -> tuple[ResizeView, ...]:
-    """Those of *pods* that ask for something; those in sync come last."""
+def in_force(pod: LocalPod, text: str) -> Changes:
+    """What the containers have now that the annotation *text* names."""
+    return {name: _in_force(pod, name) for name in _targets(text)}
+
+
+def resizes(pods: Iterable[LocalPod | None], before: Mapping[str, Changes]) -> tuple[ResizeView, ...]:
+    """Those of *pods* that ask for something; those in sync come last.
+
+    *before* holds what they had when they began to ask for it, by UID, as far as somebody saw that.
+    """
     found = [
-        _resize(pod, pod.metadata.annotations[names.RESOURCES_ANNOTATION])
+        _resize(pod, pod.metadata.annotations[names.RESOURCES_ANNOTATION], before.get(pod.metadata.uid, {}))
         for pod in pods
         if pod is not None and names.RESOURCES_ANNOTATION in pod.metadata.annotations
     ]
@@ -30,14 +38,14 @@ def _order(view: ResizeView) -> tuple[bool, float, str, str]:
     return (view.state == Outcome.IN_SYNC, since, view.namespace, view.pod)
 
 
-def _resize(pod: LocalPod, text: str) -> ResizeView:
+def _resize(pod: LocalPod, text: str, before: Changes) -> ResizeView:
     record, condition = record_of(pod), condition_of(pod, names.RESOURCES_IN_SYNC)
     told = record is not None and record.wish == digest_of(text)
     return ResizeView(
         namespace=pod.metadata.namespace,
         pod=pod.metadata.name,
         state=record.reason if record is not None and told else ASKED,
-        changes=tuple(_changes(pod, _targets(text), record if told else None)),
+        changes=tuple(_changes(pod, _targets(text), (record.before if record and told else None) or before)),
         message=condition.message if condition is not None and told else "",
         since=record.since if record is not None and told else None,
     )
@@ -59,9 +67,8 @@ def _texts(given: Mapping[str, str | int | float | None]) -> dict[str, str]:
     return {key: text for key, value in given.items() if (text := text_of(value)) is not None}
 
 
-def _changes(pod: LocalPod, targets: Changes, record: Record | None) -> Iterator[ChangeView]:
-    """From what is in force, or was before, to what is wanted."""
-    before = record.before if record is not None and record.before is not None else {}
+def _changes(pod: LocalPod, targets: Changes, before: Changes) -> Iterator[ChangeView]:
+    """From what was *before*, else what is in force, to what is wanted."""
     for name, target in targets.items():
         now = before.get(name) or _in_force(pod, name)
         for part in PARTS:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from daemon import names
-from daemon.localpods.room import Room, is_taking, taken_by
+from daemon.localpods.room import Changes, Room, is_taking, taken_by
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.resizes.plans import Refusal
@@ -72,6 +72,8 @@ class Doings:
     numbers: dict[str, Numbers | None] | None = None
     numbers_of: Fingerprint = ()
     numbers_at: float = 0.0
+    before: Changes = field(default_factory=dict)
+    """What the containers had that the wish names, when it was first seen."""
     usage: dict[str, int | None] | None = None
     """For one plan only."""
     problem: str = ""

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.testbed.cluster import Cluster
-from tests.testbed.restarting import Restarting, restarting
+from tests.testbed.restarting import PAGE, Restarting, restarting
 from tests.testbed.session import Session
 
 
@@ -17,7 +17,7 @@ async def bed(testbed: Session) -> AsyncIterator[Restarting]:
     cluster = Cluster(testbed.new_directory("k"))
     try:
         await cluster.start()
-        async with restarting(cluster) as started:
+        async with restarting(cluster, settings={"listen": PAGE}) as started:
             yield started
     finally:
         await cluster.stop()

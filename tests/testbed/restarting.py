@@ -27,6 +27,8 @@ PATIENCE: Final = 60.0
 PAUSE: Final = 0.02
 QUIET: Final = 0.7
 """Seconds after the end of a restart within which a second one would have begun."""
+PAGE: Final = "127.0.0.1:10299"
+"""Where the agent of the shared bed shows its page."""
 _RIGHTS: Final = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 

@@ -1,12 +1,21 @@
 """What people see of the resizes of a node."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from daemon import names
+from daemon.debug.views import ResizeView
+from daemon.localpods.room import Changes
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.resizes import Record, digest_of, written
-from daemon.resizes.shown import ASKED, resizes
+from daemon.resizes.shown import ASKED, in_force
+from daemon.resizes.shown import resizes as shown_resizes
 from tests.unit.resize_pods import NOW, pod, res, wish
+
+
+def resizes(pods: Sequence[LocalPod | None], before: Mapping[str, Changes] = {}) -> tuple[ResizeView, ...]:
+    return shown_resizes(pods, before)
 
 
 def recorded(reason: str, message: str = "", **fields: object) -> LocalPod:
@@ -37,6 +46,18 @@ def test_quantities_are_shown_from_what_is_in_force_to_what_is_wanted() -> None:
         ("app", "cpu request", "100m", "250m"),
         ("app", "cpu limit", "", "200m"),
         ("app", "memory limit", "128Mi", "256Mi"),
+    ]
+
+
+def test_what_was_before_is_shown_after_the_end_too() -> None:
+    asked = wish("250m")
+    text = msgspec.json.encode(asked).decode()
+    before = in_force(pod(wish=asked), text)
+
+    (shown,) = resizes([pod(wish=asked, app=res("250m 64Mi", "500m 128Mi"))], {"uid-web": before})
+
+    assert [(each.name, each.before, each.wanted) for each in shown.changes] == [
+        ("cpu request", "100m", "250m")
     ]
 
 
