@@ -126,6 +126,7 @@ def _share(owner: str, pulls: Sequence[PullView]) -> JobView:
         succeeded=phases.count("Succeeded"),
         failed=phases.count("Failed"),
         message="this node's share",
+        source="the cluster",
         created_at=min((pull.created_at for pull in pulls if pull.created_at is not None), default=None),
         started_at=min(begins, default=None),
         completed_at=max(ends) if len(ends) == len(pulls) else None,

@@ -95,7 +95,7 @@ class JobView(View, frozen=True):
     completed_at: datetime | None = None
     conditions: tuple[Condition, ...] = ()
     source: str = ""
-    """The manifest it came from, file:line; empty for requests of the CLI."""
+    """The manifest it came from, file:line, or the cluster; empty for requests of the CLI."""
 
 
 class ProblemView(View, frozen=True):

@@ -56,13 +56,19 @@ def _job(job: JobView, view: NodeView) -> Html:
         f"{job.succeeded} / {job.desired}",
         job.active,
         element("span", str(job.failed), class_="state bad" if job.failed else None),
-        element("ul", *map(_condition, filter(_is_told, job.conditions)), class_="conditions"),
+        _conditions(job),
         units.ago(job.created_at, view.now) if job.created_at else NOTHING,
     )
 
 
 def _origin(job: JobView) -> str:
     return f"{job.kind} · {job.source}" if job.source else f"{job.kind} · asked for on this node"
+
+
+def _conditions(job: JobView) -> Html:
+    if not job.conditions:
+        return element("span", job.message, class_="quiet") if job.message else NOTHING
+    return element("ul", *map(_condition, filter(_is_told, job.conditions)), class_="conditions")
 
 
 def _condition(condition: Condition) -> Html:

@@ -83,7 +83,7 @@ def plan(seen: Observed) -> Answer:
             return failure
     if absent:
         return Answer(
-            False, PULLING, "; ".join(_told(seen.pulls.get(name), each) for name, each in absent.items())
+            False, PULLING, "; ".join(told(seen.pulls.get(name), each) for name, each in absent.items())
         )
     if seen.shortage:
         return Answer(False, WOULD_NOT_FIT, f"the node has too little for it: {seen.shortage}")
@@ -102,7 +102,8 @@ def _failure(pull: Pull | None, image: str) -> Answer | None:
     return None
 
 
-def _told(pull: Pull | None, image: str) -> str:
+def told(pull: Pull | None, image: str) -> str:
+    """How far the node is with *image*."""
     match pull:
         case Pull(phase="Pulling" | "Unpacking", total=total) if total:
             done, whole = pull.done / _MIB, total / _MIB

@@ -12,7 +12,7 @@ import structlog
 from daemon import names
 from daemon.cri.client import CriClient
 from daemon.cri.errors import CriError
-from daemon.debug.views import PodsView, PullView
+from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
@@ -25,7 +25,7 @@ from daemon.objects.local_pods import LocalPod, LocalPodCondition, ResourceRequi
 from daemon.objects.meta import Key
 from daemon.objects.next_revisions import NextRevision, about, answer_of, next_revision_of
 from daemon.preflight.planner import Answer, Observed, Pull, images_of, plan
-from daemon.preflight.shown import updates
+from daemon.preflight.shown import pull_of, updates
 
 _WORKERS = 8
 """Pods that are looked at side by side."""
@@ -175,7 +175,7 @@ class Preflight:
         return runtime.client if runtime is not None else None
 
     def _pulls(self) -> Mapping[str, Pull]:
-        return {row.image: _pull(row) for row in self._around.pulls.rows()}
+        return {row.image: pull_of(row) for row in self._around.pulls.rows()}
 
     async def _tell(self, pod: LocalPod, memory: _Memory, answer: Answer) -> None:
         condition = LocalPodCondition(
@@ -211,14 +211,3 @@ def _defaulted(asked: ResourceRequirements) -> ResourceRequirements:
 def _same(before: LocalPodCondition, after: LocalPodCondition) -> bool:
     """Whether they say the same: the generation alone is no reason to write."""
     return (before.status, before.reason, before.message) == (after.status, after.reason, after.message)
-
-
-def _pull(row: PullView) -> Pull:
-    return Pull(
-        phase=row.phase,
-        percent=row.percent,
-        done=row.bytes_done,
-        total=row.bytes_total,
-        reason=row.reason,
-        message=row.message,
-    )

@@ -6,22 +6,23 @@ from daemon.debug.views import NextImageView, PullView, UpdateView
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import (
     PULLED,
+    PULLING,
     WOULD_NOT_FIT,
     NextRevision,
     about,
     answer_of,
     next_revision_of,
 )
-from daemon.preflight.planner import full_name
+from daemon.preflight.planner import Pull, full_name, told
 
 
 def updates(pods: Iterable[LocalPod], pulls: Iterable[PullView]) -> tuple[UpdateView, ...]:
     """Those of *pods* that were told a revision; those whose node is not prepared yet come first."""
-    told = [(pod, text) for pod in pods if (text := next_revision_of(pod)) is not None]
-    if not told:
+    asked = [(pod, announced) for pod in pods if (announced := next_revision_of(pod)) is not None]
+    if not asked:
         return ()
     by_image = {each.image: each for each in pulls}
-    found = [_update(pod, announced, by_image) for pod, announced in told]
+    found = [_update(pod, announced, by_image) for pod, announced in asked]
     return tuple(sorted(found, key=lambda each: (each.ready, each.namespace, each.pod)))
 
 
@@ -35,11 +36,32 @@ def _update(pod: LocalPod, announced: NextRevision, pulls: Mapping[str, PullView
         ready=ready,
         fits=_fits(announced, answer),
         reason=answer.reason if answer is not None else "",
-        message=answer.message.removeprefix(about(announced.revision, "")) if answer is not None else "",
+        message=_message(announced, answer, pulls),
         since=announced.since,
         images=tuple(
             _image(container, image, pulls, ready=ready) for container, image in announced.images.items()
         ),
+    )
+
+
+def _message(announced: NextRevision, answer: LocalPodCondition | None, pulls: Mapping[str, PullView]) -> str:
+    """As the pod was told; how far a pull is it is told now and then, and here it is known."""
+    if answer is None or answer.reason != PULLING:
+        return answer.message.removeprefix(about(announced.revision, "")) if answer is not None else ""
+    rows = {image: pulls.get(full_name(image) or "") for image in announced.images.values()}
+    on_their_way = {image: row for image, row in rows.items() if row is None or row.phase != "Succeeded"}
+    return "; ".join(told(pull_of(row) if row else None, image) for image, row in on_their_way.items())
+
+
+def pull_of(row: PullView) -> Pull:
+    """How far the node is with one image, for a plan."""
+    return Pull(
+        phase=row.phase,
+        percent=row.percent,
+        done=row.bytes_done,
+        total=row.bytes_total,
+        reason=row.reason,
+        message=row.message,
     )
 
 

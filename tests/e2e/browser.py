@@ -54,13 +54,13 @@ class Page:
                     self.events.append(said)
                     self._seen.notify_all()
 
-    async def send(self, method: str, **params: Any) -> Any:
-        """Give one command and return its result."""
+    async def send(self, method: str, seconds: float = _DEADLINE, **params: Any) -> Any:
+        """Give one command and return its result, within so many seconds."""
         self._last += 1
         answer = self._answers[self._last] = asyncio.get_running_loop().create_future()
         command = {"id": self._last, "method": method, "params": params, "sessionId": self._session}
         await self._socket.send_json(command)
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(seconds):
             said = await answer
         if "error" in said:
             raise BrowserError(f"{method}: {said['error']['message']}")
@@ -79,9 +79,10 @@ class Page:
         async with asyncio.timeout(_DEADLINE), self._seen:
             await self._seen.wait_for(lambda: any(map(wanted, self.events[after:])))
 
-    async def run(self, script: str) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise."""
-        result = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+    async def run(self, script: str, seconds: float = _DEADLINE) -> Any:
+        """The value of a JavaScript expression, awaited for so many seconds if it is a promise."""
+        how = {"returnByValue": True, "awaitPromise": True}
+        result = await self.send("Runtime.evaluate", seconds, expression=script, **how)
         if "exceptionDetails" in result:
             raise BrowserError(result["exceptionDetails"].get("exception", {}).get("description", script))
         return result["result"].get("value")
@@ -94,7 +95,8 @@ class Page:
                 const late = setTimeout(() => fail(never), {seconds * 1000});
                 const look = () => ({condition}) ? (clearTimeout(late), done()) : requestAnimationFrame(look);
                 look();
-            }})"""
+            }})""",
+            seconds + _DEADLINE,
         )
 
     async def screenshot(self, *, width: int = 1280, scheme: str = "light") -> bytes:

@@ -12,7 +12,7 @@ from daemon.preflight.shown import updates
 
 SINCE = datetime(2026, 5, 1, 12, tzinfo=UTC)
 WEB = "docker.io/repo/web:2"
-PULL = PullView(image=WEB, phase="Pulling", percent=40, bytes_done=120, bytes_total=300)
+PULL = PullView(image=WEB, phase="Pulling", percent=40, bytes_done=120_000_000, bytes_total=300_000_000)
 SECRET = "hunter2-of-the-database"
 
 
@@ -47,9 +47,14 @@ def test_progress_is_that_of_the_pull_under_the_full_name_of_the_image() -> None
     (shown,) = updates([told("Pulling")], [PULL])
 
     assert (shown.revision, shown.since, shown.reason) == ("web-6d9f", SINCE, "Pulling")
-    assert shown.message == "this is Pulling"
+    assert shown.message == "repo/web:2: 40 %, 114.4 of 286.1 MiB"
     (image,) = shown.images
-    assert (image.image, image.percent, image.bytes_done, image.bytes_total) == ("repo/web:2", 40, 120, 300)
+    assert (image.image, image.percent, image.bytes_done, image.bytes_total) == (
+        "repo/web:2",
+        40,
+        120_000_000,
+        300_000_000,
+    )
 
 
 def test_an_image_that_is_on_the_node_needs_no_pull_to_be_shown_so() -> None:
