@@ -25,6 +25,7 @@ from daemon.inplace.templates import (
 )
 from daemon.objects.container_env import MetadataField
 from daemon.objects.local_pods import ResourceRequirements
+from daemon.objects.pod_templates import settled
 from daemon.objects.quantities import QuantityError, parse
 
 _RESIZABLE = frozenset({"cpu", "memory"})
@@ -98,6 +99,7 @@ def diff(old: Revision | None, new: Revision, *, ignore_claims: bool = False) ->
 def _changes(old: Revision, new: Revision, ignore_claims: bool) -> InPlace:
     left_out = {"template"} | ({"volumeClaimTemplates"} if ignore_claims else set())
     _refuse("/spec", old.get("spec") or {}, new.get("spec") or {}, left_out)
+    old, new = _settled(old, new)
     _refuse("/spec/template", template_of(old), template_of(new), {"metadata", "spec"})
     _refuse_containers(old, new)
     kept = {*_METADATA, *_NO_MATTER}
@@ -109,6 +111,12 @@ def _changes(old: Revision, new: Revision, ignore_claims: bool) -> InPlace:
         raise _CannotChangeError(MustRecreate("QoSClassChanged", "/spec/template/spec/containers", words))
     metadata = MetadataChange(**{each: _keys(old, new, each) for each in _METADATA})
     return InPlace(dict(_images(old, new)), metadata, dict(_environments(new, metadata)), resources)
+
+
+def _settled(old: Revision, new: Revision) -> tuple[Revision, Revision]:
+    """Both without what their templates leave to defaults, whoever filled those in."""
+    before, after = settled(template_of(old), template_of(new))
+    return {"spec": {"template": before}}, {"spec": {"template": after}}
 
 
 def _refuse_containers(old: Revision, new: Revision) -> None:

@@ -33,6 +33,7 @@ _SUFFIXES: Final = {
         if suffix
     },
 }
+_DECIMAL: Final = ("E", "P", "T", "G", "M", "k", "", "m", "u", "n")
 _BINARY: Final = ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki")
 
 
@@ -97,3 +98,18 @@ def readable(resource: str, count: int) -> str:
         return written(resource, count)
     suffix = next(each for each in _BINARY if abs(count) >= _SUFFIXES[each])
     return f"{float(count / _SUFFIXES[suffix]):.4g}{suffix}"
+
+
+@lru_cache(maxsize=4096)
+def canonical(text: str) -> str:
+    """*text* as Go writes it: 1000m is 1, 0.5 is 500m, 1024Mi is 1Gi. Raises QuantityError."""
+    number = parse(text)
+    found = _FORM.fullmatch(text)
+    if found is not None and found[4] is not None:
+        return text  # an exponent stays one
+    if text.endswith("i") and abs(number) >= 1024 and number.denominator == 1:
+        return memory(int(number))
+    unit = next(
+        (each for each in _DECIMAL if number and number % _SUFFIXES[each] == 0), "n" if number else ""
+    )
+    return f"{math.ceil(number / _SUFFIXES[unit])}{unit}"

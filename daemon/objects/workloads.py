@@ -24,7 +24,8 @@ class InPlaceUpdateStrategy(Wire, frozen=True):
     """How one pod is changed in place, and how its node is prepared for it."""
 
     grace_period_seconds: Count = 0
-    image_pre_download_parallelism: Count | None = None
+    image_pre_download_parallelism: IntOrText | None = None
+    """A percentage where OpenKruise's conversion took it from the annotation, which may be one."""
     image_pre_download_timeout_seconds: Count | None = None
     image_pre_download_min_updated_ready_pods: Count | None = None
 
@@ -91,6 +92,8 @@ class ScaleStrategy(Wire, frozen=True):
     pods_to_delete: tuple[str, ...] = ()
     max_unavailable: IntOrText | None = None
     disable_pvc_reuse: bool = field(default=False, name="disablePVCReuse")
+    enable_pvc_reuse: bool | None = field(default=None, name="enablePVCReuse")
+    """The same the other way round, as v1beta1 has it: where it is said, it holds."""
     exclude_preparing_delete: bool = False
 
 

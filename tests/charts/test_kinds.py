@@ -38,6 +38,11 @@ MEANT = {
     ),
     # One struct serves owners of tags and of objects; of a tag nobody is the controller.
     "NodeImage.spec.images{}.tags[].ownerReferences[].controller: not in the schema",
+    # OpenKruise's conversion stores what the older version's annotation says, its webhook refuses it.
+    *(
+        f"CloneSet.spec.updateStrategy.{each}.imagePreDownloadParallelism: no integer or string in the schema"
+        for each in ("inPlaceUpdateStrategy", "inplaceUpdateStrategy", "rollingUpdate.inPlaceUpdateStrategy")
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from daemon import names
 from daemon.objects.meta import ObjectMeta
 from daemon.objects.workloads import CloneSet, CloneSetSpec
 from daemon.workloads.clonesets.settings import Settings, partition_of, settings_of, share
+from daemon.workloads.clonesets.upcoming import download_of
 from tests.unit.clonesets import clone_set
 
 ROLLING = {
@@ -22,10 +23,15 @@ ROLLING = {
 }
 
 
+def written(**spec: Any) -> CloneSet:
+    """A set written in JSON."""
+    whole = {"replicas": 10, "selector": {"matchLabels": {"a": "b"}}, "template": {}, **spec}
+    return CloneSet(metadata=ObjectMeta(name="web"), spec=msgspec.convert(whole, CloneSetSpec))
+
+
 def read(**spec: Any) -> Settings:
     """The settings of a set written in JSON."""
-    whole = {"replicas": 10, "selector": {"matchLabels": {"a": "b"}}, "template": {}, **spec}
-    return settings_of(CloneSet(metadata=ObjectMeta(name="web"), spec=msgspec.convert(whole, CloneSetSpec)))
+    return settings_of(written(**spec))
 
 
 @pytest.mark.parametrize("policy", ["ReCreate", "InPlaceIfPossible", "InPlaceOnly"])
@@ -132,6 +138,24 @@ def test_pods_held_for_deletion_are_left_out_by_field_or_by_label() -> None:
     assert read(scaleStrategy={"excludePreparingDelete": True}).exclude_preparing_delete
 
 
+@pytest.mark.parametrize("enabled", [False, True])
+def test_what_openkruises_newer_version_says_of_claims_holds(enabled: bool) -> None:
+    said = read(scaleStrategy={"disablePVCReuse": True, "enablePVCReuse": enabled})
+
+    assert said.reuse_claims is enabled
+
+
 def test_claims_are_used_again_unless_it_is_forbidden() -> None:
     assert read().reuse_claims
     assert not read(scaleStrategy={"disablePVCReuse": True}).reuse_claims
+
+
+@pytest.mark.parametrize(("stored", "meant"), [(3, 3), ("25%", "25%"), ("3", 3), ("some", None)])
+def test_the_pace_of_preparation_is_read_as_openkruises_conversion_stores_it(
+    stored: int | str, meant: int | str | None
+) -> None:
+    """It copies the older version's annotation into the field whatever stands there."""
+    rolling = {"inPlaceUpdateStrategy": {"imagePreDownloadParallelism": stored}}
+    obj = written(updateStrategy={"type": "RollingUpdate", "rollingUpdate": rolling})
+
+    assert download_of(obj).parallelism == meant

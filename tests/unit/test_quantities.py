@@ -79,3 +79,32 @@ def test_memory_is_shown_to_people_in_four_digits() -> None:
     assert quantities.readable("memory", 1_234_567_890) == "1.15Gi"
     assert quantities.readable("memory", 512) == "512"
     assert quantities.readable("cpu", 1500) == "1500m"
+
+
+@pytest.mark.parametrize(
+    ("given_", "go"),
+    [
+        ("1000m", "1"),
+        ("0.5", "500m"),
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.1Gi", "107374182400m"),
+        ("1e3", "1e3"),
+        ("1E3", "1E3"),
+        ("1E", "1E"),
+        ("0", "0"),
+        ("0Mi", "0"),
+        ("1000Mi", "1000Mi"),
+        ("2000", "2k"),
+        ("2048", "2048"),
+        ("0.5Ki", "512"),
+        ("1.1Mi", "1153433600m"),
+        ("1500k", "1500k"),
+        ("100n", "100n"),
+        ("-1500m", "-1500m"),
+        ("128974848", "128974848"),
+        (".5", "500m"),
+    ],
+)
+def test_a_quantity_has_the_one_spelling_that_go_writes(given_: str, go: str) -> None:
+    assert quantities.canonical(given_) == go

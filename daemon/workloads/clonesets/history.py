@@ -1,15 +1,17 @@
 """The revisions of a CloneSet: which one its template is, how a new one is called, which are forgotten. Pure.
 
-Names and contents are OpenKruise's, so that what its manager recorded is found again.
+Names and contents are OpenKruise's, byte by byte, so that what its manager recorded is found again, and its
+manager finds again what was recorded here: either would roll out anew what it does not find.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon import names
+from daemon.kube.encoding import encoded
 from daemon.objects.meta import ObjectMeta, OwnerReference
+from daemon.objects.pod_templates import as_go_writes, settled, telling
 from daemon.objects.revisions import ControllerRevision
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.views import same_revision
@@ -18,6 +20,10 @@ HASH_LABEL: Final = "controller.kubernetes.io/hash"
 _SAFE: Final = "bcdfghjklmnpqrstvwxz2456789"
 """Characters of hashes in names: without vowels no words come about (k8s.io/apimachinery/pkg/util/rand)."""
 _LONGEST_LABEL: Final = 63
+_LONGEST_PREFIX: Final = 223
+"""Characters of the set's name in that of a revision (k8s.io/kubernetes/pkg/controller/history)."""
+_CLAIMS_HASH: Final = "kruise.io/cloneset-volumeclaimtemplate-hash"
+"""An annotation of every revision that OpenKruise's manager has made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +37,28 @@ class Found:
 
 def find(revisions: Sequence[ControllerRevision], obj: CloneSet) -> Found | None:
     """The newest of *revisions* that holds the set's template, if one does."""
-    wanted = plain(data_of(obj))
     ordered = by_age(revisions)
     for revision in reversed(ordered):
-        if plain(revision.data) == wanted:
+        if holds(revision, obj):
             return Found(revision, newest=revision is ordered[-1])
     return None
+
+
+def holds(revision: ControllerRevision, obj: CloneSet) -> bool:
+    """Whether pods of *revision* are those of the set's template, whoever filled in its defaults."""
+    rest = {key: each for key, each in _spec_of(revision).items() if key != "template"}
+    template = _spec_of(revision).get("template")
+    if rest or not isinstance(template, Mapping):
+        return False
+    if _CLAIMS_HASH in revision.metadata.annotations:
+        one, other = settled(template, obj.spec.template)
+        return one == other
+    return telling(template) == telling(obj.spec.template)
+
+
+def _spec_of(revision: ControllerRevision) -> Mapping[str, Any]:
+    spec = revision.data.get("spec")
+    return spec if isinstance(spec, Mapping) else {}
 
 
 def by_age(revisions: Iterable[ControllerRevision]) -> list[ControllerRevision]:
@@ -45,8 +67,8 @@ def by_age(revisions: Iterable[ControllerRevision]) -> list[ControllerRevision]:
 
 
 def data_of(obj: CloneSet) -> dict[str, Any]:
-    """What a revision records of the set."""
-    return {"spec": {"template": {**obj.spec.template, "$patch": "replace"}}}
+    """What a revision records of the set, keys in order."""
+    return {"spec": {"template": {"$patch": "replace", **as_go_writes(obj.spec.template)}}}
 
 
 def next_revision(
@@ -58,7 +80,7 @@ def next_revision(
     labels = {**_template_labels(obj), HASH_LABEL: short}
     number = max((each.revision for each in revisions), default=0) + 1
     metadata = ObjectMeta(
-        name=f"{obj.metadata.name}-{short}",
+        name=f"{obj.metadata.name[:_LONGEST_PREFIX]}-{short}",
         namespace=obj.metadata.namespace,
         labels=labels,
         owner_references=(owner_of(obj),),
@@ -98,22 +120,11 @@ def superfluous(
 
 
 def hash_of(data: Mapping[str, Any], collisions: int) -> str:
-    """A name for *data*, the same for all that means the same; another one after each collision."""
-    text = json.dumps(plain(data), sort_keys=True, separators=(",", ":")) + str(collisions or "")
-    number = 0x811C9DC5  # FNV-1a of 32 bits, as Kubernetes uses for the same purpose
-    for byte in text.encode():
-        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+    """The end of the name of a revision that holds *data*; another one after each collision."""
+    number = 0x811C9DC5  # FNV-1 of 32 bits, as in k8s.io/kubernetes/pkg/controller/history
+    for byte in encoded(data) + str(collisions).encode():
+        number = number * 0x01000193 & 0xFFFFFFFF ^ byte
     return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(number))
-
-
-def plain(value: Any) -> Any:
-    """*value* without what means nothing: nulls, empty maps and lists, marks of patches."""
-    if isinstance(value, Mapping):
-        members = {key: plain(item) for key, item in value.items() if key != "$patch"}
-        return {key: item for key, item in members.items() if item is not None} or None
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value] or None
-    return value
 
 
 def _template_labels(obj: CloneSet) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from daemon.engine.objects import AlreadyExistsError, ConflictError, NotFoundError, ObjectsError
@@ -11,7 +12,7 @@ from daemon.kube.errors import ForbiddenError, RefusedError
 from daemon.kube.patches import merge_patch
 from daemon.objects.revisions import ControllerRevision
 from daemon.objects.workloads import CloneSet
-from daemon.workloads.clonesets.history import data_of, find, named, next_revision, plain, superfluous
+from daemon.workloads.clonesets.history import find, holds, named, next_revision, superfluous
 from daemon.workloads.clonesets.making import make
 from daemon.workloads.clonesets.settings import Settings
 from daemon.workloads.clonesets.status import Trouble
@@ -97,11 +98,11 @@ class Histories:
         for tried in range(collisions, collisions + _TRIES):
             wanted = next_revision(obj, self._around.revisions_of(obj), tried)
             try:
-                made = await self._around.client.create(self._around.revisions.resource, wanted)
+                made = await self._around.client.make(self._around.revisions.resource, _document(wanted))
             except AlreadyExistsError:
                 there = await self._around.client.get(self._around.revisions.resource, wanted.metadata.key)
                 ours = any(each.uid == obj.metadata.uid for each in there.metadata.owner_references)
-                if not ours or plain(there.data) != plain(data_of(obj)):
+                if not ours or not holds(there, obj):
                     continue
                 made = there
             self._around.revisions.learn(made)
@@ -151,6 +152,14 @@ class Histories:
         except ForbiddenError:
             return None  # a quota, or a policy that also looks at what there is: told when pods are made
         return None
+
+
+def _document(revision: ControllerRevision) -> dict[str, Any]:
+    """*revision* with the nulls in its data, which are part of what it is found by."""
+    document: dict[str, Any] = msgspec.to_builtins(revision)
+    metadata = document["metadata"]
+    given = ("name", "namespace", "labels", "ownerReferences")
+    return {**document, "metadata": {key: metadata[key] for key in given}}
 
 
 def judgement(error: RefusedError) -> Trouble | None:

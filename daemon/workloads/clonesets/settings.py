@@ -14,6 +14,7 @@ from daemon.objects.workloads import (
     OrderTerm,
     PriorityStrategy,
     RollingUpdate,
+    ScaleStrategy,
     ScatterTerm,
     UpdateStrategy,
     WeightTerm,
@@ -129,7 +130,7 @@ def settings_of(obj: CloneSet) -> Settings:
         if scaling.max_unavailable is None
         else share(scaling.max_unavailable, replicas, up=True),
         pods_to_delete=frozenset(scaling.pods_to_delete),
-        reuse_claims=not scaling.disable_pvc_reuse,
+        reuse_claims=_reuses_claims(scaling),
         exclude_preparing_delete=scaling.exclude_preparing_delete or excluded,
         hooks=_hooks(obj),
     )
@@ -197,6 +198,12 @@ def _hook(hook: LifecycleHook | None) -> Hook:
     if hook is None:
         return NO_HOOK
     return Hook(hook.labels_handler, hook.finalizers_handler, hook.mark_pod_not_ready)
+
+
+def _reuses_claims(scaling: ScaleStrategy) -> bool:
+    if scaling.enable_pvc_reuse is not None:
+        return scaling.enable_pvc_reuse
+    return not scaling.disable_pvc_reuse
 
 
 def _or(value: IntOrText | None, default: IntOrText) -> IntOrText:

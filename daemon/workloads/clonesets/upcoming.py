@@ -133,11 +133,13 @@ def download_of(obj: CloneSet) -> Download:
 
 
 def _parallelism(strategy: InPlaceUpdateStrategy, text: str | None) -> IntOrText | None:
-    if strategy.image_pre_download_parallelism is not None:
-        return strategy.image_pre_download_parallelism
-    if text is not None and text.endswith("%") and _number(text[:-1]) is not None:
-        return text
-    return _number(text)
+    said = strategy.image_pre_download_parallelism
+    value = text if said is None else said
+    if isinstance(value, int):
+        return value
+    if value is not None and value.endswith("%") and _number(value[:-1]) is not None:
+        return value
+    return _number(value)
 
 
 def _number(text: str | None) -> int | None:
