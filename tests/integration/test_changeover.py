@@ -4,59 +4,18 @@ The objects are as its manager leaves them when it goes at the worst moment (see
 """
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.testbed.counting import counter
-from tests.testbed.handed_over import HandedOver, batch, go_time, image_id, stored_template
+from tests.testbed.go_documents import go_time, stored_template
+from tests.testbed.handed_over import AT_ONCE, HandedOver, batch, containers, image_id
 from tests.testbed.restarting import Restarting
-from tests.testbed.sets import RealSet, condition, identity, make_images, status_of
+from tests.testbed.sets import condition, identity, status_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-AT_ONCE = {
-    "type": "RollingUpdate",
-    "rollingUpdate": {"podUpdatePolicy": "InPlaceIfPossible", "maxUnavailable": "100%"},
-}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def images(bed: Restarting) -> tuple[str, str]:
-    """Two images that differ."""
-    return await make_images(bed.cluster)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def left(bed: Restarting, prefix: str) -> AsyncIterator[HandedOver]:
-    """A set that nobody controls; the agent and the controller do not run yet."""
-    web = RealSet(bed.api, f"web-{zlib.crc32(prefix.encode()):x}")
-    await bed.centre.process.kill()
-    await bed.agent.kill()
-    try:
-        yield HandedOver(web)
-    finally:
-        await start(bed)
-        await web.delete()
-
-
-async def start(bed: Restarting) -> None:
-    """Start the product, if it does not run."""
-    if not bed.centre.process.running:
-        bed.centre.process.start()
-        await bed.agent.start()
-
-
-def containers(image: str) -> list[dict[str, Any]]:
-    slow = {"preStop": {"sleep": {"seconds": 1}}}
-    return [{"name": "app", "image": image, "lifecycle": slow}, {"name": "side", "image": image}]
-
-
-async def by_name(left: HandedOver) -> dict[str, dict[str, Any]]:
-    return {pod["metadata"]["name"]: pod for pod in await left.web.pods()}
 
 
 def is_ended(left: HandedOver, pod: Mapping[str, Any]) -> bool:
@@ -73,10 +32,10 @@ def is_ended(left: HandedOver, pod: Mapping[str, Any]) -> bool:
 
 
 async def test_a_pod_at_each_point_of_an_image_change_comes_to_its_end(
-    bed: Restarting, left: HandedOver, images: tuple[str, str]
+    bed: Restarting, left: HandedOver, set_images: tuple[str, str]
 ) -> None:
-    old = containers(images[0])
-    new = [{**old[0], "image": images[1]}, old[1]]
+    old = containers(set_images[0])
+    new = [{**old[0], "image": set_images[1]}, old[1]]
     await left.store(
         stored_template(left.web.name, old),
         stored_template(left.web.name, new),
@@ -85,24 +44,24 @@ async def test_a_pod_at_each_point_of_an_image_change_comes_to_its_end(
     )
     points = ("untouched", "unready", "grace", "patched", "unverified")
     pods = dict(zip(points, await asyncio.gather(*map(left.pod, points)), strict=True))
-    before = await by_name(left)
+    before = await left.pods()
     last = {name: {"app": {"imageID": image_id(pod, "app")}} for name, pod in before.items()}
     for point in points[1:]:
         await left.take_out(pods[point])
-    waiting = {"revision": left.revisions[1], "containerImages": {"app": images[1]}, "graceSeconds": 2}
+    waiting = {"revision": left.revisions[1], "containerImages": {"app": set_images[1]}, "graceSeconds": 2}
     await left.begin(pods["grace"], left.state(updateImages=True), grace=waiting)
     for point in ("unverified", "patched"):
         name = pods[point]
         state = left.state(
             updateImages=True, lastContainerStatuses=last[name], containerBatchesRecord=[batch("app")]
         )
-        await left.begin(name, state, images={"app": images[1]})
+        await left.begin(name, state, images={"app": set_images[1]})
         if point == "unverified":
             await left.reach(name, lambda pod: status_of(pod)["restartCount"] == 1, "restarted")
 
-    await start(bed)
+    await bed.start()
     status = await left.web.settled()
-    after = await by_name(left)
+    after = await left.pods()
 
     assert {name: identity(pod) for name, pod in after.items()} == {
         name: identity(pod) for name, pod in before.items()
@@ -138,7 +97,7 @@ async def test_environment_and_image_in_batches_go_on_with_the_next_batch(
         updateStrategy=AT_ONCE,
     )
     pod = await left.pod("batch", barriers={"app": 1, "side": 0})
-    before = (await by_name(left))[pod]
+    before = (await left.pods())[pod]
     await left.take_out(pod)
     state = left.state(
         updateImages=True,
@@ -152,9 +111,9 @@ async def test_environment_and_image_in_batches_go_on_with_the_next_batch(
     )
     await left.begin(pod, state, annotations={"colour-app": "blue"})
 
-    await start(bed)
+    await bed.start()
     await left.web.settled()
-    after = (await by_name(left))[pod]
+    after = (await left.pods())[pod]
 
     assert identity(after) == identity(before)
     assert is_ended(left, after), after["metadata"]
@@ -169,10 +128,10 @@ STATE = "jsonpath={.metadata.labels.lifecycle\\.apps\\.kruise\\.io/state}"
 
 
 async def test_pods_in_each_state_of_their_life_are_led_on(
-    bed: Restarting, left: HandedOver, images: tuple[str, str]
+    bed: Restarting, left: HandedOver, set_images: tuple[str, str]
 ) -> None:
-    old = containers(images[0])[:1]
-    new = [{**old[0], "image": images[1]}]
+    old = containers(set_images[0])[:1]
+    new = [{**old[0], "image": set_images[1]}]
     await left.store(
         stored_template(left.web.name, old, labels=GUARD),
         stored_template(left.web.name, new, labels=GUARD),
@@ -181,7 +140,7 @@ async def test_pods_in_each_state_of_their_life_are_led_on(
         lifecycle={"inPlaceUpdate": {"labelsHandler": GUARD, "markPodNotReady": True}},
     )
     held, changing, changed = await asyncio.gather(*map(left.pod, ("held", "changing", "changed")))
-    before = await by_name(left)
+    before = await left.pods()
     blocked = {
         "type": "KruisePodReady",
         "status": "False",
@@ -197,22 +156,22 @@ async def test_pods_in_each_state_of_their_life_are_led_on(
         state = left.state(
             updateImages=True, lastContainerStatuses=last, containerBatchesRecord=[batch("app")]
         )
-        await left.begin(pod, state, images={"app": images[1]})
+        await left.begin(pod, state, images={"app": set_images[1]})
         await left.patch(pod, {"metadata": {"labels": {"guard": None}}})
     await left.reach(changed, lambda pod: status_of(pod)["restartCount"] == 1, "restarted")
     await left.patch(changed, {"metadata": {"labels": {"lifecycle.apps.kruise.io/state": "Updated"}}})
     kubectl = left.web.api.kubectl
 
-    await start(bed)
+    await bed.start()
     await kubectl("wait", f"pod/{changing}", f"--for={STATE}=Updated", "--timeout=30s")
-    now = (await by_name(left))[held]
+    now = (await left.pods())[held]
     assert now["metadata"]["labels"]["lifecycle.apps.kruise.io/state"] == "PreparingUpdate"
     assert status_of(now)["restartCount"] == 0
     await kubectl("label", "pod", held, "guard-")
     await kubectl("wait", f"pod/{held}", f"--for={STATE}=Updated", "--timeout=30s")
     await kubectl("label", "pod", held, changing, changed, "guard=on")
     await left.web.settled()
-    after = await by_name(left)
+    after = await left.pods()
 
     assert list(map(identity, after.values())) == list(map(identity, before.values()))
     assert [status_of(pod)["restartCount"] for pod in after.values()] == [1, 1, 1]
@@ -221,10 +180,10 @@ async def test_pods_in_each_state_of_their_life_are_led_on(
 
 
 async def test_half_a_set_stays_as_it_is_until_its_partition_is_lowered(
-    bed: Restarting, left: HandedOver, images: tuple[str, str]
+    bed: Restarting, left: HandedOver, set_images: tuple[str, str]
 ) -> None:
-    old = containers(images[0])[:1]
-    new = [{**old[0], "image": images[1]}]
+    old = containers(set_images[0])[:1]
+    new = [{**old[0], "image": set_images[1]}]
     half = {**AT_ONCE, "rollingUpdate": {**AT_ONCE["rollingUpdate"], "partition": 2}}
     await left.store(
         stored_template(left.web.name, old),
@@ -233,14 +192,14 @@ async def test_half_a_set_stays_as_it_is_until_its_partition_is_lowered(
         updateStrategy=half,
     )
     await asyncio.gather(*(left.pod(f"p{each}", each // 2) for each in range(4)))
-    before = await by_name(left)
+    before = await left.pods()
 
-    await start(bed)
+    await bed.start()
     status = await left.web.settled()
-    meanwhile = await by_name(left)
+    meanwhile = await left.pods()
     await left.web.patch(updateStrategy={"rollingUpdate": {"partition": 0}})
     await left.web.settled()
-    after = await by_name(left)
+    after = await left.pods()
 
     assert (status["updatedReplicas"], status["updateRevision"]) == (2, left.revisions[1])
     assert [status_of(pod)["restartCount"] for pod in meanwhile.values()] == [0, 0, 0, 0]
@@ -250,9 +209,9 @@ async def test_half_a_set_stays_as_it_is_until_its_partition_is_lowered(
 
 
 async def test_the_pod_that_was_marked_for_deletion_goes_and_no_other(
-    bed: Restarting, left: HandedOver, images: tuple[str, str]
+    bed: Restarting, left: HandedOver, set_images: tuple[str, str]
 ) -> None:
-    old, new = (containers(each)[:1] for each in images)
+    old, new = (containers(each)[:1] for each in set_images)
     await left.store(
         stored_template(left.web.name, old),
         stored_template(left.web.name, new),
@@ -260,12 +219,12 @@ async def test_the_pod_that_was_marked_for_deletion_goes_and_no_other(
         updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"podUpdatePolicy": "ReCreate"}},
     )
     marked, kept = await left.pod("marked", 0), await left.pod("kept", 1)
-    before = await by_name(left)
+    before = await left.pods()
     await left.patch(marked, {"metadata": {"labels": {"apps.kruise.io/specified-delete": "true"}}})
 
-    await start(bed)
+    await bed.start()
     await left.web.settled()
-    after = await by_name(left)
+    after = await left.pods()
 
     assert marked not in after
     assert identity(after[kept]) == identity(before[kept])

@@ -1,72 +1,25 @@
 """CloneSets in mid-update as OpenKruise's manager leaves them when it goes, written object by object.
 
-What it writes when: ``pkg/controller/cloneset`` and ``pkg/util/inplaceupdate`` of OpenKruise 1.9. Its webhook
-stores the template with Kubernetes' defaults, and ``Always`` where no imagePullPolicy is given.
+What it writes when: ``pkg/controller/cloneset`` and ``pkg/util/inplaceupdate`` of OpenKruise 1.9.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from daemon import names
+from tests.testbed.go_documents import go_json, go_time, short_name
 from tests.testbed.processes import until
 from tests.testbed.sets import PODS, SETS, Document, RealSet, condition
 
 REVISIONS: Final = "/apis/apps/v1/namespaces/default/controllerrevisions"
 PATIENCE: Final = 60.0
-_SAFE: Final = "bcdfghjklmnpqrstvwxz2456789"
-_OF_THE_WEBHOOK: Final = {
-    "imagePullPolicy": "Always",
-    "resources": {},
-    "terminationMessagePath": "/dev/termination-log",
-    "terminationMessagePolicy": "File",
+
+
+AT_ONCE: Final[Document] = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"podUpdatePolicy": "InPlaceIfPossible", "maxUnavailable": "100%"},
 }
-
-
-def go_time(at: datetime | None = None) -> str:
-    """A time as Go's metav1.Time is written."""
-    return (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def stored_template(
-    name: str,
-    containers: Sequence[Mapping[str, Any]],
-    *,
-    labels: Mapping[str, str] | None = None,
-    annotations: Mapping[str, str] | None = None,
-) -> Document:
-    """A template as it is stored once the webhook has been at it."""
-    given = {"annotations": dict(annotations)} if annotations else {}
-    return {
-        "metadata": {"creationTimestamp": None, "labels": {"app": name, **(labels or {})}, **given},
-        "spec": {
-            "containers": [{**_OF_THE_WEBHOOK, **each} for each in containers],
-            "dnsPolicy": "ClusterFirst",
-            "restartPolicy": "Always",
-            "schedulerName": "default-scheduler",
-            "securityContext": {},
-            "terminationGracePeriodSeconds": 5,
-            "volumes": [{"emptyDir": {}, "name": "count"}],
-        },
-    }
-
-
-def go_json(document: Mapping[str, Any]) -> str:
-    """*document* as Go's encoder writes a map."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
-
-
-def short_name(data: Mapping[str, Any], collisions: int = 0) -> str:
-    """The end of a revision's name: FNV-1 of its data and of the collision count, in a safe alphabet."""
-    number = 0x811C9DC5
-    for byte in f"{go_json(data)}{collisions}".encode():
-        number = number * 0x01000193 & 0xFFFFFFFF ^ byte
-    return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(number))
 
 
 @dataclass(slots=True)
@@ -79,8 +32,8 @@ class HandedOver:
     revisions: list[str] = field(default_factory=list)
     """Their names, the oldest first."""
 
-    async def store(self, old: Document, new: Document, **spec: Any) -> None:
-        """Store the set, which has the template *new*, and the revisions of both."""
+    async def store(self, *templates: Document, **spec: Any) -> None:
+        """Store the set, which has the last of *templates*, and a revision of each."""
         document = {
             "apiVersion": names.KRUISE_API,
             "kind": "CloneSet",
@@ -89,13 +42,13 @@ class HandedOver:
                 "revisionHistoryLimit": 10,
                 "scaleStrategy": {},
                 "selector": {"matchLabels": {"app": self.web.name}},
-                "template": new,
+                "template": templates[-1],
                 **spec,
             },
         }
         stored = await self.web.api.request("POST", SETS, document)
         self.uid = stored["metadata"]["uid"]
-        for number, template in enumerate((old, new), start=1):
+        for number, template in enumerate(templates, start=1):
             await self._revise(template, number)
         await self._status(stored["metadata"]["generation"], spec["replicas"])
 
@@ -109,8 +62,15 @@ class HandedOver:
             "annotations": {"kruise.io/cloneset-volumeclaimtemplate-hash": ""},
             "ownerReferences": [self._owner()],
         }
-        body = {"metadata": metadata, "data": json.loads(go_json(data)), "revision": number}
-        await self.web.api.request("POST", REVISIONS, body)
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": metadata,
+            "data": data,
+            "revision": number,
+        }
+        # The data is stored as it is sent, and may never be sent otherwise: not even with a blank more.
+        await self.web.api.kubectl("create", "--raw", REVISIONS, "-f", "-", stdin=go_json(body))
         self.templates.append(template)
         self.revisions.append(name)
 
@@ -132,7 +92,7 @@ class HandedOver:
             "updatedReplicas": 0,
             "updatedReadyReplicas": 0,
             "expectedUpdatedReplicas": replicas,
-            "updateRevision": self.revisions[1],
+            "updateRevision": self.revisions[-1],
             "currentRevision": self.revisions[0],
             "collisionCount": 0,
             "labelSelector": f"app={self.web.name}",
@@ -250,6 +210,10 @@ class HandedOver:
         await until(is_so, timeout=PATIENCE, what=f"{name} to be {what}", pause=0.05)
         return found
 
+    async def pods(self) -> dict[str, Document]:
+        """The set's pods by name."""
+        return {pod["metadata"]["name"]: pod for pod in await self.web.pods()}
+
     async def revisions_now(self) -> list[str]:
         """The names of the set's revisions as they are stored, the oldest first."""
         found = (await self.web.api.get(f"{REVISIONS}?labelSelector=app={self.web.name}"))["items"]
@@ -276,3 +240,9 @@ def batch(*containers: str) -> Document:
 def _condition(type_: str, status: str, *, reason: str = "") -> Document:
     more = {"reason": reason} if reason else {}
     return {"type": type_, "status": status, "lastTransitionTime": go_time(), **more}
+
+
+def containers(image: str) -> list[Document]:
+    """Two containers, of which the first takes a second to end."""
+    slow = {"preStop": {"sleep": {"seconds": 1}}}
+    return [{"name": "app", "image": image, "lifecycle": slow}, {"name": "side", "image": image}]

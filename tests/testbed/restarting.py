@@ -72,6 +72,17 @@ class Restarting:
         """As an administrator sees it."""
         return self.cluster.api
 
+    async def start(self) -> None:
+        """Start agent and controller, if they do not run."""
+        if not self.centre.process.running:
+            self.centre.process.start()
+            await self.agent.start()
+
+    async def stop(self) -> None:
+        """Kill both."""
+        await self.centre.process.kill()
+        await self.agent.kill()
+
     async def patch(self, name: str, document: Mapping[str, Any], kind: str = "merge") -> float:
         """Patch a pod; the answer is when that was sent."""
         sent = boot_time()
