@@ -83,6 +83,29 @@ async def test_a_pod_that_was_to_go_stays_when_it_is_wanted_again() -> None:
         assert (world.uids(), _state(world)) == (pods, "Normal")
 
 
+async def test_a_pod_out_of_traffic_before_its_deletion_is_replaced_though_it_is_wanted_again() -> None:
+    async with cloneset_world() as world:
+        pods = await _guarded(world, preDelete={**GUARD, "markPodNotReady": True})
+        world.change(replicas=0)
+        await world.until(lambda: _state(world) == "PreparingDelete")
+        world.change(replicas=1)
+
+        _guard(world, None)
+        await world.settled()
+
+        assert not world.uids() & pods
+
+
+async def test_a_pod_that_does_not_count_while_it_is_held_goes_when_nothing_holds_it() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, preDelete=GUARD)
+        world.change(replicas=0, scaleStrategy={"excludePreparingDelete": True})
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        _guard(world, None)
+        await world.until(lambda: not world.pods())
+
+
 async def test_a_new_pod_counts_when_its_handlers_are_there() -> None:
     async with cloneset_world() as world:
         finalizers = {"finalizersHandler": ["example.io/unready-blocker"]}

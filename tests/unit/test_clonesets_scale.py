@@ -98,6 +98,14 @@ def test_the_surge_stays_while_a_pod_changes_in_place() -> None:
     assert (plan.delete, plan.create_new) == ([], 0)
 
 
+def test_no_surge_stays_in_a_set_of_no_pods() -> None:
+    settings = replace(SETTINGS, replicas=0, policy="InPlaceIfPossible", max_surge=1)
+
+    plan = plan_scale(seen(settings, pod("a"), chosen=["uid-a"]))
+
+    assert names_of(plan.delete) == ["a"]
+
+
 def test_a_paused_rollout_makes_no_surge() -> None:
     settings = replace(SETTINGS, max_surge=1, paused=True)
 
@@ -144,7 +152,7 @@ def test_one_that_was_taken_out_of_traffic_is_not_kept() -> None:
         seen(replace(SETTINGS, hooks=hooks), pod("a", state=PREPARING_DELETE), pod("b"), pod("c"))
     )
 
-    assert plan.restore == []
+    assert (plan.restore, names_of(plan.delete)) == ([], ["a"])
 
 
 def test_held_pods_do_not_count_where_they_are_excluded() -> None:
@@ -152,6 +160,24 @@ def test_held_pods_do_not_count_where_they_are_excluded() -> None:
     held = pod("a", state=PREPARING_DELETE, labels=DOOMED)
 
     assert plan_scale(seen(settings, held, pod("b"), pod("c"))).create_new == 1
+
+
+def test_a_held_pod_that_does_not_count_goes_when_nothing_holds_it() -> None:
+    settings = replace(SETTINGS, exclude_preparing_delete=True)
+
+    plan = plan_scale(seen(settings, pod("a", state=PREPARING_DELETE), pod("b"), pod("c"), pod("d")))
+
+    assert (names_of(plan.delete), plan.restore, plan.create_new) == (["a"], [], 0)
+
+
+def test_another_pod_goes_beside_a_held_one_that_does_not_count() -> None:
+    settings = replace(SETTINGS, exclude_preparing_delete=True)
+    held = pod("a", state=PREPARING_DELETE, labels=DOOMED)
+
+    plan = plan_scale(seen(settings, held, pod("b"), pod("c"), pod("d"), pod("e")))
+
+    assert len(plan.delete) == 2
+    assert "a" in names_of(plan.delete)
 
 
 VIEWS = st.builds(
@@ -248,8 +274,8 @@ def test_every_world_settles(world: Snapshot) -> None:
             break
         world = _after(world, plan)
 
-    counted = [each for each in world.live if each.state != PREPARING_DELETE or not each.doomed]
-    assert len(counted) >= world.settings.replicas
+    assert len(world.live) >= world.settings.replicas
+    assert all(each.state != PREPARING_DELETE for each in world.live)
     assert plan_scale(world) == ScalePlan(delete=[], restore=[])
 
 

@@ -26,25 +26,36 @@ def plan_scale(seen: Snapshot) -> ScalePlan:
     settings = seen.settings
     live = seen.live
     leaving = [view for view in live if view.state == PREPARING_DELETE]
-    counted = len(live) - (len(leaving) if settings.exclude_preparing_delete else 0)
-    missing = settings.replicas + _surge(seen) - counted
+    counted = _counted(seen)
+    missing = settings.replicas + _surge(seen) - len(counted)
     doomed = [view for view in live if view.doomed]
-    surplus = _surplus(seen, max(-missing - len(doomed), 0))
+    surplus = _surplus(seen, max(-missing - sum(view.doomed for view in counted), 0))
     restored = _restored(seen, leaving, missing, surplus)
     if settings.exclude_preparing_delete:
         missing -= len(restored)
+    decided = {view.uid for view in (*restored, *doomed, *surplus)}
+    held = [view for view in leaving if view.uid not in decided]
     made = min(max(missing, 0), _room(seen))
     old = min(made, _old_missing(seen))
     return ScalePlan(
         create_new=made - old,
         create_old=old,
-        delete=_allowed([*for_deletion(doomed), *surplus], seen.spare),
+        delete=_allowed([*for_deletion([*doomed, *held]), *surplus], seen.spare),
         restore=restored,
     )
 
 
+def _counted(seen: Snapshot) -> list[PodView]:
+    """The pods that count towards the set's size."""
+    excluded = seen.settings.exclude_preparing_delete
+    return [view for view in seen.live if not (excluded and view.state == PREPARING_DELETE)]
+
+
 def _surge(seen: Snapshot) -> int:
-    """Pods above the replicas for now: as many as are being replaced or changed, up to maxSurge."""
+    """Pods above the replicas for now: as many as are being replaced or changed, up to maxSurge.
+
+    Where no pod is wanted, none must stay for one that changes.
+    """
     settings = seen.settings
     if not settings.max_surge:
         return 0
@@ -52,7 +63,7 @@ def _surge(seen: Snapshot) -> int:
     if settings.replaces and not settings.paused:
         stale = sum(not view.updated and not view.doomed for view in seen.live)
         moving += max(stale - settings.partition, 0)
-    return min(settings.max_surge, moving)
+    return min(settings.max_surge, moving, settings.replicas)
 
 
 def _room(seen: Snapshot) -> int:
@@ -75,7 +86,7 @@ def _surplus(seen: Snapshot, count: int) -> list[PodView]:
     """The *count* pods that are too many: first of the revision of which there are too many."""
     if not count:
         return []
-    free = for_deletion(view for view in seen.live if not view.doomed)
+    free = for_deletion(view for view in _counted(seen) if not view.doomed)
     begun = [view for view in free if view.state == PREPARING_DELETE]
     others = [view for view in free if view.state != PREPARING_DELETE]
     kept_old = min(seen.settings.partition, seen.settings.replicas)
