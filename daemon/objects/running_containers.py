@@ -26,6 +26,8 @@ class RunningContainer(Wire, frozen=True):
     """The kubelet's hash of its name and image; 0 when it is not known."""
     metadata: str = ""
     """Fingerprint of its variables from labels and annotations; empty when it has none."""
+    given_up: str = ""
+    """The fingerprint for which its agent restarts it no more, since that would do harm or nothing."""
 
 
 class ContainerHashes(Wire, frozen=True):
@@ -78,7 +80,14 @@ def has_moved(before: LocalPod, after: LocalPod) -> bool:
 
 
 def drifted(pod: LocalPod) -> Mapping[str, str]:
-    """The containers that run with other labels and annotations than the pod has: ID by name."""
+    """The containers that run with other labels and annotations than the pod has: ID by name.
+
+    Those are left out that the agent will not restart for what the pod has now.
+    """
     told = running_containers(pod)
     wanted = wanted_fingerprints(pod)
-    return {name: each.id for name, each in told.items() if wanted.get(name, each.metadata) != each.metadata}
+    return {
+        name: each.id
+        for name, each in told.items()
+        if wanted.get(name, each.metadata) not in {each.metadata, each.given_up}
+    }

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from daemon import names
 from daemon.localpods.conditions import news
 from daemon.objects.container_env import metadata_values, restartable
@@ -89,7 +91,7 @@ def _report(
     """What of it is news to whoever reads the pod."""
     pod = seen.pod
     before = running_containers(pod)
-    running = {**before, **_running(found)}
+    running = _with_given_up(judge, {**before, **_running(found)}, found)
     stopped = {**_replaced(judge, before, running), **fresh}
     annotations = {
         key: text
@@ -114,6 +116,21 @@ def _running(found: Sequence[Finding]) -> Mapping[str, RunningContainer]:
     }
 
 
+def _with_given_up(
+    judge: Judge, running: Mapping[str, RunningContainer], found: Sequence[Finding]
+) -> Mapping[str, RunningContainer]:
+    """Tell the controller for what no restart comes any more: else it would grant one, and wait for it."""
+    given_up = {
+        each.name: fingerprint(metadata_values(judge.seen.pod, each.container))
+        for each in found
+        if judge.asker == "owner" and each.is_given_up and each.name in running
+        if running[each.name].id == each.container_id
+    }
+    return {
+        name: msgspec.structs.replace(each, given_up=given_up.get(name, "")) for name, each in running.items()
+    }
+
+
 def _replaced(
     judge: Judge, before: Mapping[str, RunningContainer], now: Mapping[str, RunningContainer]
 ) -> Mapping[str, str]:
@@ -135,9 +152,14 @@ def _grant(pod: LocalPod, judge: Judge, found: Sequence[Finding]) -> list[tuple[
 
 
 def _is_over(judge: Judge, finding: Finding) -> bool:
-    """Whether a grant for that container has done its work: it is known how the container of now runs."""
+    """Whether a grant for that container has done its work: it is known how the container of now runs.
+
+    One that is given up holds up the other pods of its owner for nothing.
+    """
     same = judge.grants[finding.name] == finding.container_id
-    return finding.record is not None and (not same or finding.stage is Stage.IN_SYNC)
+    return (same and finding.is_given_up) or (
+        finding.record is not None and (not same or finding.stage is Stage.IN_SYNC)
+    )
 
 
 def _told(

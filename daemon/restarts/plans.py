@@ -131,6 +131,11 @@ class Finding(msgspec.Struct, frozen=True):
         return self.container.name
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether it is not restarted, however long one waits, unless the pod changes."""
+        return self.stage is Stage.FAILED and self.again_in == inf
+
+    @property
     def container_id(self) -> str:
         """As the pod's status has it; empty before the first."""
         return self.status.container_id if self.status is not None else ""
@@ -162,7 +167,8 @@ class Report(msgspec.Struct, frozen=True):
     """Containers whose stop counts as planned: ID by name."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Plan:
     """What is to be done: looks first, then the report, and stops only when that is written."""
 
     looks: tuple[Look, ...] = ()

@@ -10,7 +10,7 @@ from daemon import names
 from daemon.objects.container_env import others
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.recreates import ContainerRecreateRequest
-from daemon.objects.restart_grants import budget, controller_of, opting_problem
+from daemon.objects.restart_grants import budget, controller_of, has_opted_in, opting_problem
 from daemon.restarts.plans import Finding, Stage
 
 TRANSITIONAL: Final = frozenset(
@@ -85,7 +85,7 @@ def _troubles(pod: LocalPod, found: Sequence[Finding], worst: Stage) -> str:
         for each in found
         if each.stage is stage
     ]
-    return "; ".join([*said, *_advice(pod, worst)])
+    return "; ".join([*said, *_advice(pod, worst), *_turn(pod, found)])
 
 
 def _advice(pod: LocalPod, worst: Stage) -> list[str]:
@@ -99,6 +99,14 @@ def _advice(pod: LocalPod, worst: Stage) -> list[str]:
     allowed = told if not budget(pod, 1).problem else "1"
     whose = f"{owner.kind} {owner.name}"
     return [f"waits for the controller, which lets {allowed} of the pods of {whose} be away: does one lead?"]
+
+
+def _turn(pod: LocalPod, found: Sequence[Finding]) -> list[str]:
+    """That the others of its owner do not wait for a pod which will not restart."""
+    owner = controller_of(pod)
+    if owner is None or not has_opted_in(pod) or not any(each.is_given_up for each in found):
+        return []
+    return [f"the other pods of {owner.kind} {owner.name} restart without it"]
 
 
 def _notes(pod: LocalPod) -> list[str]:

@@ -1,5 +1,6 @@
 """Which pods of one owner may restart now."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from daemon import names
 from daemon.objects.local_pods import Container, ContainerState, LocalPod, Terminated
 from daemon.objects.restart_grants import budget, granted, has_opted_in
+from daemon.objects.running_containers import wanted_fingerprints
 from daemon.restartgrants.planner import Observed, Plan, alias_of, group_of, plan
 from tests.unit.restarting_pods import (
     COLOUR,
@@ -114,6 +116,16 @@ def test_a_pod_in_sync_or_unknown_gets_no_grant() -> None:
     unknown = web(running(2), colour="blue", owned=True, name="web-2", conditions=(READY,))
 
     assert planned(pod(1, colour="red"), unknown) == Plan()
+
+
+def test_a_pod_whose_agent_has_given_up_holds_nobody_up_and_is_granted_nothing() -> None:
+    hopeless = pod(1)
+    text = hopeless.metadata.annotations[names.RUNNING_ANNOTATION]
+    entry = {**json.loads(text)["app"], "givenUp": wanted_fingerprints(hopeless)["app"]}
+    given_up = {names.RUNNING_ANNOTATION: json.dumps({"app": entry})}
+
+    assert names_of(planned(pod(1, annotations=given_up), pod(2))) == ["web-2"]
+    assert names_of(planned(pod(1, colour="green", annotations=given_up), pod(2))) == ["web-1"]
 
 
 def test_a_grant_for_a_predecessor_is_none() -> None:

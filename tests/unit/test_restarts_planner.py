@@ -20,6 +20,8 @@ from daemon.objects.local_pods import (
     SleepAction,
 )
 from daemon.objects.planned_restarts import counted
+from daemon.objects.running_containers import drifted as drifted_containers
+from daemon.objects.running_containers import running_containers, wanted_fingerprints
 from daemon.restarts.planner import LONG, plan
 from daemon.restarts.plans import MOST_TRIES, Observed, Plan, Record, Stopping, Tries, Unreadable
 from tests.unit.restarting_pods import (
@@ -304,6 +306,77 @@ def test_a_container_that_stays_different_is_not_restarted_for_ever() -> None:
     assert stopped(plan(observed(web(colour="green", annotations=told()), tries={"app": tries}))) == [
         id_of(1)
     ]
+
+
+def given_up(pod: LocalPod) -> str:
+    """For what the agent restarts the container no more, as the pod tells it."""
+    return running_containers(pod)["app"].given_up
+
+
+def after(pod: LocalPod, made: Plan) -> LocalPod:
+    """The pod with what was reported on it."""
+    assert made.report is not None
+    annotations = {**pod.metadata.annotations, **made.report.annotations}
+    kept = {key: text for key, text in annotations.items() if text is not None}
+    conditions = (made.report.condition,) if made.report.condition is not None else pod.status.conditions
+    return msgspec.structs.replace(
+        pod,
+        metadata=msgspec.structs.replace(pod.metadata, annotations=kept),
+        status=msgspec.structs.replace(pod.status, conditions=conditions),
+    )
+
+
+NUL = "a\x00b"
+
+
+@pytest.mark.parametrize("granted", [{}, grant()], ids=["not granted", "granted"])
+def test_a_restart_that_would_do_harm_is_given_up_and_its_grant_given_back_once(
+    granted: dict[str, str],
+) -> None:
+    pod = web(colour=NUL, owned=True, annotations={**told(), **granted})
+
+    made = plan(observed(pod))
+    told_of = after(pod, made)
+
+    assert names.GRANT_ANNOTATION not in told_of.metadata.annotations
+    assert given_up(told_of) == wanted_fingerprints(pod)["app"]
+    assert said(made) == ("False", "Failed")
+    assert "the other pods of ReplicaSet web-1 restart without it" in message(made)
+    assert plan(observed(told_of)).report is None
+    assert drifted_containers(told_of) == {}
+
+
+def test_a_container_whose_record_cannot_be_read_holds_no_grant() -> None:
+    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+
+    made = plan(observed(pod, {id_of(1): Unreadable("no annotations")}))
+
+    assert names.GRANT_ANNOTATION not in after(pod, made).metadata.annotations
+    assert drifted_containers(after(pod, made)) == {}
+
+
+def test_a_stop_that_will_be_tried_again_keeps_its_grant() -> None:
+    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+    failed = Stopping(failure="StopContainer: UNAVAILABLE", retry_at=102.0)
+
+    told_of = after(pod, plan(observed(pod, stops={id_of(1): failed})))
+
+    assert names.GRANT_ANNOTATION in told_of.metadata.annotations
+    assert given_up(told_of) == ""
+
+
+def test_another_value_is_asked_for_again_after_one_was_given_up() -> None:
+    pod = web(colour=NUL, owned=True, annotations=told())
+    told_of = after(pod, plan(observed(pod)))
+    mended = msgspec.structs.replace(
+        told_of,
+        metadata=msgspec.structs.replace(
+            told_of.metadata, annotations={**told_of.metadata.annotations, "colour": "blue"}
+        ),
+    )
+
+    assert drifted_containers(mended) == {"app": id_of(1)}
+    assert given_up(after(mended, plan(observed(mended)))) == ""
 
 
 def test_a_stop_that_failed_is_told_and_tried_again_later() -> None:
