@@ -71,7 +71,7 @@ def news(before: NodeImageStatus, after: NodeImageStatus) -> News:
     if before == after:
         return News.NONE
     if ended(before, after):
-        return News.END if _moves(after) else News.LAST_END
+        return News.END if moves(after) else News.LAST_END
     return News.PROGRESS if _without_progress(before) == _without_progress(after) else News.CHANGE
 
 
@@ -85,6 +85,13 @@ def ended(before: NodeImageStatus, after: NodeImageStatus) -> list[tuple[str, Im
     ]
 
 
+def moves(status: NodeImageStatus) -> bool:
+    """Whether another end may follow soon: what waits for its retry may do so for minutes."""
+    return any(
+        tag.completion_time is None and (tag.phase == "Pulling" or not tag.reason) for _, tag in _tags(status)
+    )
+
+
 def _is_same_end(old: ImageTagStatus | None, new: ImageTagStatus) -> bool:
     return old is not None and old.version == new.version and old.completion_time is not None
 
@@ -93,13 +100,6 @@ def _tags(status: NodeImageStatus) -> Iterator[tuple[str, ImageTagStatus]]:
     for name, image in status.image_statuses.items():
         for tag in image.tags:
             yield name, tag
-
-
-def _moves(status: NodeImageStatus) -> bool:
-    """Whether another end may follow soon: what waits for its retry may do so for minutes."""
-    return any(
-        tag.completion_time is None and (tag.phase == "Pulling" or not tag.reason) for _, tag in _tags(status)
-    )
 
 
 def _without_progress(status: NodeImageStatus) -> NodeImageStatus:

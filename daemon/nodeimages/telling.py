@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from daemon.nodeimages.pulling import remedy_for
-from daemon.nodeimages.statuses import ended
+from daemon.nodeimages.statuses import ended, moves
 from daemon.objects.images import ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import OwnerReference
 from daemon.objects.references import join
 
 GATHER = 1.0
 """Seconds in which ends are gathered into one event."""
+_LONGEST_GATHER = 10.0
+"""The same while more ends may follow soon: of a node that pulls twenty images, the event can wait."""
 _SHOWN = 5
 """Images that one event names."""
 _LONGEST = 400
@@ -48,6 +51,8 @@ class Telling:
         self._heap = _Heap()
         self._node_image: NodeImage | None = None
         self._some = asyncio.Event()
+        self._ripe = asyncio.Event()
+        """Set when nothing may follow soon, or something failed."""
 
     def on_told(self, stored: NodeImage, before: NodeImageStatus) -> None:
         """Learn of a status that was written, and of the one before."""
@@ -58,12 +63,19 @@ class Telling:
                 self._heap.failed.append((_failed(name, tag), _owners(stored, name, tag.tag)))
             self._node_image = stored
             self._some.set()
+        if self._heap.failed or not moves(stored.status):
+            self._ripe.set()
+        else:
+            self._ripe.clear()
 
     async def run(self) -> None:
         """Say it, some time after the first of several ends, until cancelled."""
         while True:
             await self._some.wait()
             await asyncio.sleep(GATHER)  # an event for each of many pulls would be many writes
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_GATHER - GATHER):
+                    await self._ripe.wait()
             self._some.clear()
             heap, self._heap = self._heap, _Heap()
             assert self._node_image is not None

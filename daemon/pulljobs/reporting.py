@@ -22,9 +22,10 @@ J = TypeVar("J", ImagePullJob, ImageListPullJob)
 JobStatus = ImagePullJobStatus | ImageListPullJobStatus
 
 _SETTLE = 0.3
-_SETTLE_MORE = 0.05
-_SETTLE_MOST = 2.0
-"""Seconds before the first word of a job that goes on; the more jobs go on, the more may end meanwhile."""
+_SETTLE_MORE = 0.25
+_SETTLE_MOST = 6.0
+"""Seconds before the first word of a job that goes on, the second for each other one that said none yet: the
+more began together, the more end soon. A job without a status is one in progress for whoever waits for it."""
 _BETWEEN = 1.0
 _BETWEEN_MORE = 0.05
 """Seconds between two words of progress of one job, the second for each job that goes on."""
@@ -75,6 +76,8 @@ class Statuses(Generic[J]):
         self._live = live
         self._announce = announce
         self._untold: dict[Key, _Untold] = {}
+        self._silent: set[Key] = set()
+        """Those that have said nothing yet."""
 
     def latest(self, job: J) -> J:
         """The job with what was decided of it last, written or not."""
@@ -86,6 +89,7 @@ class Statuses(Generic[J]):
     def forget(self, key: Key) -> None:
         """The job is gone."""
         self._untold.pop(key, None)
+        self._silent.discard(key)
 
     async def tell(self, key: Key, uid: str, status: JobStatus) -> float | None:
         """Have the job say *status*; return in how many seconds to come again when it is too early for it."""
@@ -99,6 +103,7 @@ class Statuses(Generic[J]):
         untold = self._untold.get(key)
         if untold is None or untold.uid != uid:
             untold = self._untold[key] = _Untold(uid, self._clock.monotonic())
+            self._silent.add(key)
         untold.status = status
         wait = 0.0 if _is_urgent(status) else self._due(untold) - self._clock.monotonic()
         if wait > _NEAR:
@@ -107,11 +112,11 @@ class Statuses(Generic[J]):
         return None
 
     def _due(self, untold: _Untold) -> float:
-        live = self._live()
-        settled = untold.since + min(_SETTLE + _SETTLE_MORE * live, _SETTLE_MOST)
+        others = max(len(self._silent) - 1, 0)
+        settled = untold.since + min(_SETTLE + _SETTLE_MORE * others, _SETTLE_MOST)
         # Never earlier than was thought before: that others have ended says that this one soon will, too.
         untold.settled_at = max(untold.settled_at, settled)
-        return max(untold.settled_at, untold.written_at + max(_BETWEEN, _BETWEEN_MORE * live))
+        return max(untold.settled_at, untold.written_at + max(_BETWEEN, _BETWEEN_MORE * self._live()))
 
     async def _write(self, stored: J, untold: _Untold, status: JobStatus) -> None:
         # Nobody else writes it, and what it is about stands in observedGeneration: no resourceVersion.
@@ -125,6 +130,7 @@ class Statuses(Generic[J]):
             self.forget(stored.metadata.key)
             return
         untold.written_at = self._clock.monotonic()
+        self._silent.discard(stored.metadata.key)
         self._told(stored.metadata.key, status)
         if _is_urgent(status):
             self._announce_end(told)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.engine.objects import ConflictError
-from daemon.objects.images import ImagePullJob
+from daemon.objects.images import ImagePullJob, NodeImageStatus
 from daemon.objects.meta import Key
 from daemon.store.records import Stored
 from tests.fakes.clock import LoopClock
@@ -28,10 +28,12 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def told(world: World, node: str) -> None:
-    """Have the node end what it is asked for, without waiting for anything to settle."""
+async def told(world: World, node: str, *repositories: str) -> None:
+    """Have the node end what it is asked for, or these only, without waiting for anything to settle."""
     image = world.node(node)
-    status = ended_status(image, "Succeeded")
+    ends = ended_status(image, "Succeeded").image_statuses
+    statuses = {**image.status.image_statuses, **{name: ends[name] for name in repositories or ends}}
+    status = NodeImageStatus(image_statuses=statuses)
     await world.nodes.replace_status(msgspec.structs.replace(image, status=status))
 
 
@@ -64,6 +66,30 @@ async def test_a_job_that_goes_on_says_so_within_half_a_second(world: World) -> 
     await world.add_node()
 
     async with world.running():
+        await world.jobs.create(a_job("a"))
+        await asyncio.sleep(0.5)
+
+        assert world.job("a").status.active == 1
+
+
+async def test_three_jobs_at_once_say_so_within_a_second(world: World) -> None:
+    await world.add_node()
+
+    async with world.running():
+        for name in "abc":
+            await world.jobs.create(a_job(name))
+        await asyncio.sleep(1.0)
+
+        assert [world.job(name).status.active for name in "abc"] == [1, 1, 1]
+
+
+async def test_a_job_says_so_as_soon_though_many_have_gone_on_for_long(world: World) -> None:
+    await world.add_node()
+
+    async with world.running():
+        for number in range(20):
+            await world.jobs.create(a_job(f"old{number}"))
+        await asyncio.sleep(10)
         await world.jobs.create(a_job("a"))
         await asyncio.sleep(0.5)
 
@@ -116,6 +142,32 @@ async def test_twenty_small_jobs_at_once_cost_a_write_each_and_few_beside(world:
     assert {job.status.succeeded for job in world.jobs.list()} == {1}
     assert world.count(STATUS) == 20
     assert world.count(SPEC) <= 8
+
+
+async def test_twenty_jobs_whose_pulls_take_five_seconds_cost_a_write_each(world: World) -> None:
+    await world.add_node()
+
+    async with world.running():
+        for number in range(20):
+            await world.jobs.create(a_job(f"a{number}"))
+        for number in range(20):
+            await asyncio.sleep(0.25)
+            await told(world, "n1", f"registry.test/a{number}")
+        await asyncio.sleep(5)
+
+    assert {job.status.succeeded for job in world.jobs.list()} == {1}
+    assert world.count(STATUS) == 20
+
+
+async def test_twenty_jobs_that_go_on_say_so_within_six_seconds(world: World) -> None:
+    await world.add_node()
+
+    async with world.running():
+        for number in range(20):
+            await world.jobs.create(a_job(f"a{number}"))
+        await asyncio.sleep(6)
+
+    assert {job.status.active for job in world.jobs.list()} == {1}
 
 
 async def test_what_ten_jobs_want_of_many_nodes_is_one_write_a_node(world: World) -> None:

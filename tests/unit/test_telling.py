@@ -103,6 +103,36 @@ async def test_many_pulls_are_said_at_once(world: World) -> None:
     assert said.note.endswith(" and 4 more")
 
 
+async def test_pulls_that_end_one_after_the_other_are_said_when_the_last_has(world: World) -> None:
+    before = NodeImageStatus()
+    every = {f"i{number}": ImageTagStatus(tag="v1", phase="Pulling") for number in range(4)}
+    for name in list(every):
+        every[name] = pulled()
+        before = world.tell(before, **every)
+        await asyncio.sleep(2)
+
+    (said,) = world.said
+    assert "i0:v1" in said.note
+    assert "i3:v1" in said.note
+
+
+async def test_a_pull_is_said_in_ten_seconds_though_others_go_on(world: World) -> None:
+    world.tell(NodeImageStatus(), app=pulled(), big=ImageTagStatus(tag="v1", phase="Pulling"))
+    await asyncio.sleep(9)
+    early = list(world.said)
+    await asyncio.sleep(2)
+
+    assert early == []
+    assert [said.note for said in world.said] == ["Pulled app:v1 (in 3 s)"]
+
+
+async def test_a_failure_is_said_soon_though_others_go_on(world: World) -> None:
+    world.tell(NodeImageStatus(), app=failed(), big=ImageTagStatus(tag="v1", phase="Pulling"))
+    await asyncio.sleep(2)
+
+    assert [said.reason for said in world.said] == ["PullFailed", "PullFailed"]
+
+
 async def test_a_failure_is_said_on_the_node_and_on_every_job_that_asked(world: World) -> None:
     world.tell(NodeImageStatus(), shared=failed())
     await asyncio.sleep(2)
