@@ -8,7 +8,7 @@ import msgspec
 
 from daemon import names
 from daemon.inplace.changes import changed_containers, first_batch, part_for, restarts_of
-from daemon.inplace.diff import InPlace
+from daemon.inplace.diff import InPlace, MetadataChange
 from daemon.inplace.evidence import newest_status, status_of
 from daemon.inplace.observing import condition_of
 from daemon.inplace.records import (
@@ -83,12 +83,28 @@ def grace_records(pod: LocalPod, target: Target, change: InPlace, begun_at: date
         container_images=change.images or None,
         container_ref_metadata=env or None,
         container_resources=change.resources or None,
-        meta_data_patch=metadata_patch(change.metadata),
+        meta_data_patch=metadata_patch(_left_alone(change)),
         update_env_from_metadata=bool(change.env_metadata),
         grace_seconds=round(target.options.grace),
     )
     state = _begun(target, change, begun_at)
     return {**_cleared(pod), names.STATE_ANNOTATION: written(state), names.GRACE_ANNOTATION: written(grace)}
+
+
+def _left_alone(change: InPlace) -> MetadataChange:
+    """Labels and annotations that go, or that no container reads: what OpenKruise changes before others."""
+    read = {
+        (where, key)
+        for each in change.env_metadata.values()
+        for where in ("labels", "annotations")
+        for key, text in getattr(each, where).items()
+        if text is not None
+    }
+    labels = {key: text for key, text in change.metadata.labels.items() if ("labels", key) not in read}
+    annotations = {
+        key: text for key, text in change.metadata.annotations.items() if ("annotations", key) not in read
+    }
+    return MetadataChange(labels, annotations)
 
 
 def _begun(target: Target, change: InPlace, at: datetime) -> State:

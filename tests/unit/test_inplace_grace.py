@@ -45,7 +45,7 @@ def test_what_waits_is_in_openkruises_format() -> None:
 
     grace = json.loads(world.document["metadata"]["annotations"][names.GRACE_ANNOTATION])
     patch = json.loads(base64.b64decode(grace.pop("metaDataPatch")))
-    assert patch == {"metadata": {"annotations": {"config": "two", "note": None}}}
+    assert patch == {"metadata": {"annotations": {"note": None}}}
     assert grace == {
         "revision": "web-new",
         "containerImages": {"app": "a:2"},
