@@ -9,8 +9,13 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 from yarl import URL
 
-from daemon.nodeimages.proxies import proxy_for
-from daemon.nodeimages.registry_errors import GarbageError, RegistryError, UnreachableError
+from daemon.nodeimages.proxies import ProxyError, proxy_for
+from daemon.nodeimages.registry_errors import (
+    GarbageError,
+    RegistryError,
+    UnreachableError,
+    UnusableProxyError,
+)
 from daemon.trust import system_trust
 
 LARGEST_BODY = 4 * 2**20
@@ -45,7 +50,7 @@ class Reply:
 
 
 async def exchange(session: aiohttp.ClientSession, request: Request) -> Reply:
-    """Ask, and follow redirects. Raises UnreachableError or GarbageError; ends when cancelled."""
+    """Ask, and follow redirects. Raises RegistryError's kinds; ends when cancelled."""
     for _ in range(_REDIRECTS + 1):
         answer = await _ask(session, request)
         if isinstance(answer, Reply):
@@ -63,6 +68,8 @@ async def _ask(session: aiohttp.ClientSession, request: Request) -> Reply | str:
         problem = UnreachableError(f"{_place(request.url)}: {_reason(error)}")
     except aiohttp.ClientHttpProxyError as error:
         problem = UnreachableError(f"{_place(request.url)}: the proxy on the way answers {error.status}")
+    except ProxyError as error:
+        problem = UnusableProxyError(str(error))
     except (aiohttp.ClientError, ValueError) as error:
         problem = GarbageError(f"{_place(request.url)}: not HTTP as expected ({type(error).__name__})")
     # Raised out here: the client's own errors hold the request's headers, and must not be chained.

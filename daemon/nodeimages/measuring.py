@@ -16,7 +16,7 @@ from daemon.nodeimages.plans import (
     Facts,
     Wanted,
 )
-from daemon.nodeimages.registry import ImageSize, RegistryError
+from daemon.nodeimages.registry import ImageSize, RegistryError, UnusableProxyError
 from daemon.objects.references import ImageReference, parse
 
 log = structlog.get_logger()
@@ -52,6 +52,7 @@ class Measuring:
         self._timeout = timeout
         self._factor = factor
         self._floor = floor
+        self._proxies_told: set[str] = set()
 
     async def look(self, wanted: Wanted, runtime: Runtime, known: tuple[Blob, ...] | None = None) -> Measured:
         """Find out what a pull of *wanted* would do now. Raises CriError when the runtime fails.
@@ -79,10 +80,21 @@ class Measuring:
         try:
             credentials = await self._access.credentials(wanted)
             return await self._sizes.measure(parse(wanted.ref), credentials, timeout=self._timeout)
+        except UnusableProxyError as error:
+            self._tell_proxy(str(error))
+            return None
         except RegistryError as error:
             # Only an estimate is lost: the runtime may reach the registry in ways that we do not.
             log.info("image size unknown", image=wanted.ref, error=str(error))
             return None
+
+    def _tell_proxy(self, problem: str) -> None:
+        """It is the same for every image until the agent is started in another environment."""
+        if problem not in self._proxies_told:
+            self._proxies_told.add(problem)
+            log.warning(
+                "image sizes unknown: the way to registries is a proxy of another kind", error=problem
+            )
 
 
 class DiskError(Exception):

@@ -16,16 +16,29 @@ _SCHEMES: Final = frozenset({"http", "https"})
 Address = IPv4Address | IPv6Address
 
 
+class ProxyError(ValueError):
+    """The environment names a proxy that we cannot go through; the message holds no credentials."""
+
+
 def proxy_for(url: URL, environ: Mapping[str, str]) -> URL | None:
-    """The proxy for *url*, its credentials included; None where there is to be none."""
-    text = _either(environ, f"{url.scheme}_proxy")
+    """The proxy for *url*, its credentials included; None where there is to be none. Raises ProxyError.
+
+    Past a proxy that cannot be used nothing is asked: who sets one may want nothing to go another way.
+    """
+    name = f"{url.scheme}_proxy"
+    text = _either(environ, name)
     if not text or url.host is None or _is_spared(url.host.rstrip("."), url.port, environ):
         return None
     try:
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError:
-        return None
-    return proxy if proxy.scheme in _SCHEMES and proxy.host else None
+        proxy = URL()
+    if not proxy.host:
+        raise ProxyError(f"{name.upper()} is no address of a proxy; allowed: http://host:port or https://…")
+    if proxy.scheme not in _SCHEMES:
+        words = f"{name.upper()} is {proxy.scheme}://{proxy.host}; allowed for what we ask: http, https"
+        raise ProxyError(words)
+    return proxy
 
 
 def _either(environ: Mapping[str, str], name: str) -> str:

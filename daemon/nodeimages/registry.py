@@ -21,6 +21,7 @@ from daemon.nodeimages.registry_errors import (
     RegistryError,
     UnauthorisedError,
     UnreachableError,
+    UnusableProxyError,
 )
 from daemon.nodeimages.visits import ImageSize, Visit
 from daemon.objects.references import ImageReference
@@ -33,6 +34,7 @@ __all__ = [
     "RegistryError",
     "UnauthorisedError",
     "UnreachableError",
+    "UnusableProxyError",
 ]
 
 

@@ -4,7 +4,8 @@ RegistryError
 ├── UnreachableError      no answer, or a failure on its side: try later
 ├── UnauthorisedError     no credential at hand is accepted: fix the credentials
 ├── NotFoundError         it has no such image, or not for this platform: fix the reference
-└── GarbageError          it answers something that is no registry's answer: fix the registry or its address
+├── GarbageError          it answers something that is no registry's answer: fix the registry or its address
+└── UnusableProxyError    the environment wants a proxy that we cannot go through: set one of HTTP, or none
 """
 
 
@@ -22,6 +23,10 @@ class UnauthorisedError(RegistryError):
 
 class NotFoundError(RegistryError):
     """No such image, or not for this platform. Do not retry before the reference or the image changes."""
+
+
+class UnusableProxyError(RegistryError):
+    """Nothing is asked past a proxy that the environment wants. Do not retry before that changes."""
 
 
 class GarbageError(RegistryError):

@@ -22,6 +22,7 @@ from daemon.nodeimages.registry import (
     RegistryError,
     UnauthorisedError,
     UnreachableError,
+    UnusableProxyError,
 )
 from daemon.objects.references import ImageReference, parse
 from tests.fakes.registry import Asked, FakeRegistry, basic, demanding, serving
@@ -716,6 +717,19 @@ async def test_a_proxy_that_lets_nobody_through_is_told_without_its_password(
         await measure(client, parse("r.test/team/app:v1"))
 
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_proxy_of_another_kind_is_not_gone_around(
+    client: RegistryClient, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, "r.test", f'server = "http://{registry.host.replace("127.0.0.1", "r.test")}"')
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://user:{SECRET}@proxy.test:1080")
+
+    with pytest.raises(UnusableProxyError, match=r"HTTP_PROXY is socks5://proxy\.test; allowed") as caught:
+        await measure(client, parse("r.test/team/app:v1"))
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert registry.asked == []
 
 
 async def test_passwords_of_the_users_own_tools_are_not_shown_to_registries(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from tests.fakes.holdings import digest_of
 from tests.fakes.registry import FakeRegistry, basic, demanding, serving
@@ -149,3 +150,22 @@ async def test_a_registry_that_does_not_answer_costs_its_timeout_and_no_more(
         job = await process.ended("app")
 
     assert job.succeeded == 1
+
+
+async def test_a_proxy_of_another_kind_is_told_once_and_keeps_no_image_away(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.test:1080")
+    images = [f"r.test/app{number}:v1" for number in range(3)]
+    for image in images:
+        here.node.offer(image)
+
+    with capture_logs() as logs:
+        async with here.running(measure_images="true") as process:
+            for number, image in enumerate(images):
+                here.write(f"app-{number}", pull_job(f"app-{number}", image))
+                await process.ended(f"app-{number}")
+
+    told = [each["error"] for each in logs if "proxy" in each["event"]]
+    assert told == ["HTTPS_PROXY is socks5://proxy.test; allowed for what we ask: http, https"]
+    assert here.pulled() == images
