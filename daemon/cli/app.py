@@ -38,39 +38,35 @@ app = typer.Typer(
 )
 
 
-@app.command(
-    "agent",
-    help=COMMANDS["agent"],
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+def _program(name: str) -> Callable[[Callable[[typer.Context], Work]], Callable[[typer.Context], Work]]:
+    """A command that reads its own options.
+
+    It is here so that the shell completes the word: the process is sent there before typer is imported.
+    """
+    return app.command(
+        name,
+        help=COMMANDS[name],
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+
+
+@_program("agent")
 def _agent(context: typer.Context) -> Work:
-    # Here so that the shell completes the word; the process is sent there before typer is imported.
     from daemon.agent import main
 
     return lambda: main(context.args)
 
 
-@app.command(
-    "controller",
-    help=COMMANDS["controller"],
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+@_program("controller")
 def _controller(context: typer.Context) -> Work:
     from daemon.controller import main
 
     return lambda: main(context.args)
 
 
-@app.command(
-    "standalone",
-    help=COMMANDS["standalone"],
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
+@_program("standalone")
 def _standalone(context: typer.Context) -> Work:
-    # Here so that the shell completes the word; the process is sent there before typer is imported.
     from daemon.standalone import main
 
     return lambda: main(context.args)

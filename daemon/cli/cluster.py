@@ -279,8 +279,13 @@ async def _until(changed: asyncio.Event, limit: float) -> None:
 
 def _told(error: AccessError | ApiError) -> Exception:
     """The error as a person is told it, with its exit code."""
-    if isinstance(error, MissingError):
+    if isinstance(error, MissingError) or _is_replaced(error):
         return NotFoundError(str(error))
     if isinstance(error, RefusedError | ForbiddenError):
         return UsageError(str(error))
     return UnreachableError(str(error))
+
+
+def _is_replaced(error: AccessError | ApiError) -> bool:
+    """Whether a patch met another object of that name than the one that it was made for."""
+    return isinstance(error, RefusedError) and any(each.field == "metadata.uid" for each in error.causes)

@@ -2,28 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Final, TextIO
 
 from daemon.cli.output import Paint, clean, took
+from daemon.cli.reporting import Lines
 from daemon.cli.shares import NodeFailure, Tracked, remark_of
 
 PAUSE: Final = 2.0
 """Seconds between two lines that only count on."""
-
-
-class Reporter(Protocol):
-    """Shows how jobs come. Entered for as long as anything is shown."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, every: Sequence[Tracked], *, away: bool = False) -> None:
-        """Show the state of every job; *away* says that the API server cannot be reached for now."""
-        ...
 
 
 def counts(tracked: Tracked) -> str:
@@ -84,34 +70,21 @@ class News:
         return found
 
 
-class LineReporter:
-    """Writes lines."""
+class LineReporter(Lines):
+    """Writes a line for each failure and end, and now and then how far the jobs are."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._news = News(Paint(stream))
         self._counts: dict[str, str] = {}
         self._told_at = -PAUSE
-        self._away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to undo: lines stay."""
 
     def show(self, every: Sequence[Tracked], *, away: bool = False) -> None:
         """Write what is new."""
-        lines = ["the API server is away; waiting for it"] if away and not self._away else []
-        self._away = away
-        lines += self._news.lines(every)
+        lines = [*self._absence(away=away), *self._news.lines(every)]
         if time.monotonic() - self._told_at >= PAUSE:
             lines += self._progress(every)
-        if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+        self._write(lines)
 
     def _progress(self, every: Sequence[Tracked]) -> list[str]:
         lines = []

@@ -10,9 +10,10 @@ from typing import Final
 
 from daemon import names
 from daemon.cli.cluster import Cluster, Following
-from daemon.cli.cluster_lines import LineReporter, Reporter, result_line
+from daemon.cli.cluster_lines import LineReporter, result_line
 from daemon.cli.errors import TimedOutError, UsageError
 from daemon.cli.output import Form, Paint, document, is_terminal
+from daemon.cli.reporting import Reporter
 from daemon.cli.shares import JobResult, Tracked, result_of, shares_by_job, track
 from daemon.cli.usage import Exit
 from daemon.debug.views import View
@@ -131,7 +132,7 @@ def _looked(every: Sequence[Tracked], following: Following, seconds: float) -> l
     ]
 
 
-def _reporter(form: Form) -> Reporter:
+def _reporter(form: Form) -> Reporter[Sequence[Tracked]]:
     stream = sys.stderr if form in {"json", "yaml"} else sys.stdout
     if not is_terminal(stream):
         return LineReporter(stream)

@@ -8,7 +8,7 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import aiohttp
@@ -16,9 +16,9 @@ import aiohttp
 from daemon import logs
 from daemon.cli.errors import CliError, UnreachableError, UsageError
 from daemon.cli.following import Followed, look_directly
-from daemon.cli.lines import Reporter
 from daemon.cli.memory import OneNodeImage, wanted_on
 from daemon.cli.pull import PullOptions, code_of, print_end, reporter
+from daemon.cli.reporting import Reporter
 from daemon.cli.usage import Exit
 from daemon.config import Config
 from daemon.cri.channel import Channel
@@ -150,7 +150,9 @@ class _Direct:
                 return every, Exit.TIMED_OUT
         return every, code_of(every)
 
-    async def _show_until_ended(self, every: list[Followed], node: NodeHalf, shown: Reporter) -> None:
+    async def _show_until_ended(
+        self, every: list[Followed], node: NodeHalf, shown: Reporter[Sequence[Followed]]
+    ) -> None:
         """Keep *every* up to date until all have ended."""
         started = time.monotonic()
         while True:

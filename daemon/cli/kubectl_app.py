@@ -1,7 +1,6 @@
 """The commands of ``kubectl inplaced``: options and help here, the work in one module a command."""
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,7 +10,6 @@ from typer import TyperException
 
 from daemon.cli import arguments, kubectl_pods, kubectl_resize, kubectl_rollout, options
 from daemon.cli.cluster import Contact
-from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import CliError, UsageError
 from daemon.cli.kubectl_options import (
     NAME,
@@ -21,6 +19,7 @@ from daemon.cli.kubectl_options import (
     Release,
     Work,
     in_cluster,
+    place_of,
     seconds_of,
 )
 from daemon.cli.output import clean
@@ -84,10 +83,10 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
 ) -> Work:
     from daemon.cli.cluster_pull import Asked, pull
 
-    limit = seconds_of("--deadline", deadline)
+    limit, contact = seconds_of("--deadline", deadline), Contact(kubeconfig, context)
     asked = Asked(
         images=arguments.images_of(images),
-        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        namespace=place_of(namespace, contact),
         selector=selector_of(node or (), selector),
         parallelism=parallelism_of(parallelism),
         secrets=tuple(pull_secret or ()),
@@ -101,7 +100,7 @@ def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
         wait_timeout=seconds_of("--wait-timeout", wait_timeout) or math.inf,
         form=arguments.form_of(output),
     )
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: pull(cluster, asked))
+    return in_cluster(contact, lambda cluster: pull(cluster, asked))
 
 
 @app.command("jobs", help="List the pull jobs.")
@@ -114,9 +113,8 @@ def _jobs(
 ) -> Work:
     from daemon.cli.cluster_tables import jobs
 
-    form = arguments.form_of(output)
-    chosen = "" if everywhere else namespace or namespace_of(kubeconfig, context, os.environ)
-    contact = Contact(kubeconfig, context)
+    form, contact = arguments.form_of(output), Contact(kubeconfig, context)
+    chosen = "" if everywhere else place_of(namespace, contact)
     return in_cluster(contact, lambda cluster: jobs(cluster, chosen, wide=form == "wide", form=form))
 
 
@@ -143,8 +141,9 @@ def _why(
 ) -> Work:
     from daemon.cli.cluster_tables import why
 
-    chosen = namespace or namespace_of(kubeconfig, context, os.environ)
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: why(cluster, name, chosen, release))
+    contact = Contact(kubeconfig, context)
+    chosen = place_of(namespace, contact)
+    return in_cluster(contact, lambda cluster: why(cluster, name, chosen, release))
 
 
 def parallelism_of(text: str) -> int | str:

@@ -1,5 +1,7 @@
 """What commands of ``kubectl inplaced`` have in common: options, and the way into the cluster."""
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,6 +10,7 @@ import typer
 
 from daemon.cli import arguments
 from daemon.cli.cluster import Cluster, Contact
+from daemon.cli.contexts import namespace_of
 from daemon.names import PROGRAM
 
 NAME: Final = f"kubectl {PROGRAM}"
@@ -18,6 +21,14 @@ Kubeconfig = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead o
 Context = Annotated[str, typer.Option(metavar="NAME", help="Of the kubeconfig; by default the current one.")]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", metavar="NAME", help="By default the context's.")
+]
+Labels = Annotated[
+    str | None, typer.Option("--selector", "-l", metavar="K=V,…", help="Pods with these labels instead.")
+]
+Wait = Annotated[bool, typer.Option(help="Show progress until it is over.")]
+Timeout = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Wait no longer than this; what was asked for goes on."),
 ]
 Release = Annotated[
     str, typer.Option("--release-namespace", metavar="NAME", help="Where the agents' Leases are.")
@@ -32,6 +43,16 @@ def in_cluster(contact: Contact, work: Callable[[Cluster], int]) -> Work:
             return work(cluster)
 
     return done
+
+
+def place_of(namespace: str | None, contact: Contact) -> str:
+    """The namespace that is meant: by default the context's."""
+    return namespace or namespace_of(contact.kubeconfig, contact.context, os.environ)
+
+
+def patience_of(timeout: str | None) -> float:
+    """Seconds of ``--timeout``, without one for ever. Raises UsageError."""
+    return seconds_of("--timeout", timeout) or math.inf
 
 
 def seconds_of(option: str, text: str | None, *, least: int = 1) -> int | None:

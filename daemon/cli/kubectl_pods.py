@@ -1,22 +1,24 @@
 """Commands of ``kubectl inplaced`` about pods: restart them in place, and see who restarted when."""
 
-import math
-import os
 from typing import Annotated, Any, Final, get_args
 
 import typer
 
 from daemon.cli import arguments, options
 from daemon.cli.cluster import Contact
-from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import UsageError
 from daemon.cli.kubectl_options import (
     NAME,
     Context,
     Kubeconfig,
+    Labels,
     Namespace,
+    Timeout,
+    Wait,
     Work,
     in_cluster,
+    patience_of,
+    place_of,
     seconds_of,
 )
 from daemon.cli.pod_targets import ALLOWED, selector_of, target_of
@@ -32,9 +34,6 @@ _EXAMPLES: Final = (
 )
 
 Target = Annotated[str | None, typer.Argument(metavar="TARGET", help=f"{ALLOWED}.", show_default=False)]
-Labels = Annotated[
-    str | None, typer.Option("--selector", "-l", metavar="K=V,…", help="Pods with these labels instead.")
-]
 Containers = Annotated[
     list[str] | None,
     typer.Option("--container", "-c", metavar="NAME", help="Only this container; may be repeated."),
@@ -60,10 +59,6 @@ MinReady = Annotated[
     str | None, typer.Option(metavar="DURATION", help="A container has to run so long to count.")
 ]
 Deadline = Annotated[str | None, typer.Option(metavar="DURATION", help="What is not begun then has failed.")]
-Wait = Annotated[bool, typer.Option(help="Show progress until all is restarted or has failed.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Wait no longer than this; the restart goes on.")
-]
 What = Annotated[str, typer.Argument(metavar="pods", help="What to list.")]
 
 
@@ -96,9 +91,10 @@ def _restart(  # noqa: PLR0913, PLR0917 - typer makes an option of each paramete
 ) -> Work:
     from daemon.cli.restart import Asked, restart
 
+    contact = Contact(kubeconfig, context)
     asked = Asked(
         target=target_of(target, selector),
-        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        namespace=place_of(namespace, contact),
         containers=tuple(dict.fromkeys(container or ())),
         max_unavailable=_limit_of(max_unavailable),
         order=_order_of(order),
@@ -107,10 +103,10 @@ def _restart(  # noqa: PLR0913, PLR0917 - typer makes an option of each paramete
         min_started=seconds_of("--min-ready", min_ready, least=0) or 0,
         deadline=seconds_of("--deadline", deadline, least=3),
         wait=wait,
-        timeout=seconds_of("--timeout", timeout) or math.inf,
+        timeout=patience_of(timeout),
         form=arguments.form_of(output),
     )
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: restart(cluster, asked))
+    return in_cluster(contact, lambda cluster: restart(cluster, asked))
 
 
 def _get(  # noqa: PLR0913, PLR0917 - as above
@@ -126,10 +122,10 @@ def _get(  # noqa: PLR0913, PLR0917 - as above
 
     if what.lower() not in {"pod", "pods", "po"}:
         raise UsageError(f"{what!r} cannot be listed; allowed: pods")
-    form = arguments.form_of(output)
-    chosen = "" if everywhere else namespace or namespace_of(kubeconfig, context, os.environ)
+    form, contact = arguments.form_of(output), Contact(kubeconfig, context)
+    chosen = "" if everywhere else place_of(namespace, contact)
     labels = None if selector is None else selector_of(selector)
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: pods(cluster, chosen, labels, form))
+    return in_cluster(contact, lambda cluster: pods(cluster, chosen, labels, form))
 
 
 def _limit_of(text: str) -> int | str:

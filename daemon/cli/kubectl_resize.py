@@ -1,25 +1,26 @@
 """The command ``kubectl inplaced resize``: its options and help."""
 
-import math
-import os
 from typing import Annotated, Final
 
 import typer
 
 from daemon.cli import arguments, options
 from daemon.cli.cluster import Contact
-from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import UsageError
 from daemon.cli.kubectl_options import (
     NAME,
     Context,
     Kubeconfig,
+    Labels,
     Namespace,
+    Timeout,
+    Wait,
     Work,
     in_cluster,
+    patience_of,
+    place_of,
     seconds_of,
 )
-from daemon.cli.kubectl_pods import Labels
 from daemon.cli.pod_targets import target_of
 from daemon.cli.resize_words import Wanted, amount_of
 from daemon.cli.usage import RESIZE_MEANINGS, epilog
@@ -53,10 +54,6 @@ OnInfeasible = Annotated[
 ]
 Deadline = Annotated[
     str | None, typer.Option(metavar="DURATION", help="How long it may wait before it is rolled back.")
-]
-Wait = Annotated[bool, typer.Option(help="Show progress until all pods have it, or cannot.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Wait no longer than this; the resize goes on.")
 ]
 
 
@@ -101,15 +98,16 @@ def _resize(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
         on_infeasible=_policy_of("--on-infeasible", on_infeasible),
         deadline=seconds_of("--deadline", deadline, least=0),
     )
+    contact = Contact(kubeconfig, context)
     asked = Asked(
         target=meant,
-        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        namespace=place_of(namespace, contact),
         wanted=wanted,
         wait=wait,
-        timeout=seconds_of("--timeout", timeout) or math.inf,
+        timeout=patience_of(timeout),
         form=arguments.form_of(output),
     )
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: resize(cluster, asked))
+    return in_cluster(contact, lambda cluster: resize(cluster, asked))
 
 
 def _policy_of(option: str, text: str | None) -> Policy | None:

@@ -1,23 +1,23 @@
 """Commands of ``kubectl inplaced rollout``: options and help here, the work in ``rollout``."""
 
-import math
-import os
 from typing import Annotated, Final
 
 import typer
 
 from daemon.cli import arguments, options
 from daemon.cli.cluster import Contact
-from daemon.cli.contexts import namespace_of
 from daemon.cli.errors import UsageError
 from daemon.cli.kubectl_options import (
     NAME,
     Context,
     Kubeconfig,
     Namespace,
+    Timeout,
+    Wait,
     Work,
     in_cluster,
-    seconds_of,
+    patience_of,
+    place_of,
 )
 from daemon.cli.usage import ROLLOUT_MEANINGS, epilog
 
@@ -29,10 +29,6 @@ _EXAMPLES: Final = (
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME|cloneset/NAME", help="Of a CloneSet.")]
-Wait = Annotated[bool, typer.Option(help="Follow it until it is over.")]
-Timeout = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Follow no longer than this; the rollout goes on.")
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,14 +60,15 @@ def _status(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
 ) -> Work:
     from daemon.cli.rollout import Asked, status
 
+    contact = Contact(kubeconfig, context)
     asked = Asked(
         name=_name_of(name),
-        namespace=namespace or namespace_of(kubeconfig, context, os.environ),
+        namespace=place_of(namespace, contact),
         wait=wait,
-        timeout=seconds_of("--timeout", timeout) or math.inf,
+        timeout=patience_of(timeout),
         form=arguments.form_of(output),
     )
-    return in_cluster(Contact(kubeconfig, context), lambda cluster: status(cluster, asked))
+    return in_cluster(contact, lambda cluster: status(cluster, asked))
 
 
 def _name_of(text: str) -> str:

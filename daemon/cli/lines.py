@@ -3,31 +3,17 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Final, TextIO
 
 from daemon.cli.following import Followed
 from daemon.cli.output import Paint, age, clean, rate, size, took
+from daemon.cli.reporting import Lines
 from daemon.debug.views import PullView
 
 STEP: Final = 10
 """Percent after which a pull's progress is told again."""
 PAUSE: Final = 5.0
 """Seconds after which it is told again when it moved by less."""
-
-
-class Reporter(Protocol):
-    """Shows how the images come. Entered for as long as anything is shown."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, every: Sequence[Followed], *, away: bool = False) -> None:
-        """Show the state of every image; *away* says that the agent cannot be reached for now."""
-        ...
 
 
 def result_lines(item: Followed, paint: Paint) -> list[str]:
@@ -81,50 +67,35 @@ class _Told:
     at: float = 0.0
 
 
-class LineReporter:
+class LineReporter(Lines):
     """Writes lines. Failures go to *err*, so that they are seen when *out* goes to a file."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
-        self._out = out
+        super().__init__(out)
         self._err = err
         self._told: dict[str, _Told] = {}
-        self._away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to undo: lines stay."""
 
     def show(self, every: Sequence[Followed], *, away: bool = False) -> None:
         """Write what is new."""
-        if away and not self._away:
-            self._write(self._err, "the agent is away; waiting for it")
-        self._away = away
+        self._write(self._absence(away=away, said="the agent is away; waiting for it"), self._err)
         for item in every:
             self._tell(item, self._told.setdefault(item.image, _Told()))
 
     def _tell(self, item: Followed, told: _Told) -> None:
         pull = item.pull
-        stream = self._err if item.result == "Failed" else self._out
+        stream = self._err if item.result == "Failed" else self._stream
         # Compared as text: between two attempts the phase changes, the reason to wait does not.
         state = _state(item, Paint(stream)) or told.state
         if state != told.state:
-            self._write(stream, "\n".join(state))
+            self._write(state, stream)
             told.state, told.percent, told.at = state, 0, time.monotonic()
         elif pull is not None and item.phase == "Pulling" and self._is_due(pull, told):
-            self._write(self._out, f"{clean(item.image)}: pulling {progress(pull)}")
+            self._write([f"{clean(item.image)}: pulling {progress(pull)}"])
             told.percent, told.at = pull.percent - pull.percent % STEP, time.monotonic()
 
     def _is_due(self, pull: PullView, told: _Told) -> bool:
         moved = pull.percent - told.percent
         return moved >= STEP or (moved > 0 and time.monotonic() - told.at >= PAUSE)
-
-    def _write(self, stream: TextIO, line: str) -> None:
-        stream.write(line + "\n")
-        stream.flush()
 
 
 def _state(item: Followed, paint: Paint) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from typing import Final, TextIO
 from daemon.cli.client import Agent
 from daemon.cli.errors import TimedOutError, UnreachableError
 from daemon.cli.following import Followed, PullReport, look, report
-from daemon.cli.lines import LineReporter, Reporter, result_lines, summary
+from daemon.cli.lines import LineReporter, result_lines, summary
 from daemon.cli.output import Form, Paint, clean, document, is_terminal, size, table, took
+from daemon.cli.reporting import Reporter
 from daemon.cli.usage import Exit
 from daemon.debug.sources import PullRequest
 from daemon.names import PROGRAM
@@ -76,7 +77,7 @@ def code_of(every: Sequence[Followed]) -> Exit:
     return Exit.FAILED if any(item.result != "Succeeded" for item in every) else Exit.DONE
 
 
-def reporter(form: Form) -> Reporter:
+def reporter(form: Form) -> Reporter[Sequence[Followed]]:
     """Bars on a terminal, lines elsewhere; beside a document on stdout they go to stderr."""
     stream = progress_stream(form)
     if not is_terminal(stream):

@@ -3,17 +3,28 @@
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TextIO
+from typing import Final, TextIO
 
 from daemon import names
 from daemon.cli.cluster import Cluster
+from daemon.cli.drawing import Drawing
 from daemon.cli.errors import NotFoundError, TimedOutError
 from daemon.cli.output import Colour, Form, Paint, clean, document, is_terminal
 from daemon.cli.pod_targets import PodTarget
-from daemon.cli.resize_words import Sight, Wanted, Word, end_line, first_sight, progress_line, seen, wish_for
+from daemon.cli.reporting import AWAY, Lines, Reporter
+from daemon.cli.resize_words import (
+    Sight,
+    Wanted,
+    Word,
+    end_line,
+    first_sight,
+    progress_line,
+    seen,
+    went,
+    wish_for,
+)
 from daemon.cli.usage import Exit
 from daemon.debug.views import View
 from daemon.kube.patches import merge_patch
@@ -64,11 +75,10 @@ def resize(cluster: Cluster, asked: Asked) -> Exit:
     wishes = [(pod, wish_for(pod, asked.wanted)) for pod in pods]  # all are right, or none is asked
     tracked = Tracked(asked.form, time.monotonic())
     for pod, text in wishes:
-        _ask(cluster, pod, text)
-        tracked.sights.append(first_sight(pod, text))
+        tracked.sights.append(_asked(cluster, pod, text))
     if not asked.wait:
         tracked.print_asked()
-        return Exit.DONE
+        return Exit.FAILED if any(each.gone for each in tracked.sights) else Exit.DONE
     code = Exit.DONE
     try:
         tracked.follow(cluster, _selection(asked), asked.timeout)
@@ -99,50 +109,41 @@ def _chosen(cluster: Cluster, asked: Asked) -> Sequence[LocalPod]:
     return sorted(found, key=lambda pod: pod.metadata.key)
 
 
-def _ask(cluster: Cluster, pod: LocalPod, text: str) -> None:
+def _asked(cluster: Cluster, pod: LocalPod, text: str) -> Sight:
+    """Ask one pod. One that has just gone is no reason not to ask the others."""
     metadata = {"uid": pod.metadata.uid, "annotations": {names.RESOURCES_ANNOTATION: text}}
-    cluster.change(WHOLE_PODS, pod.metadata.key, merge_patch({"metadata": metadata}))
+    sight = first_sight(pod, text)
+    try:
+        cluster.change(WHOLE_PODS, pod.metadata.key, merge_patch({"metadata": metadata}))
+    except NotFoundError:
+        return went(sight, "it was removed before it could be asked")
+    return sight
 
 
-class Reporter(Protocol):
-    """Shows how it goes on."""
-
-    def show(self, sights: Sequence[Sight]) -> None:
-        """Show where all pods are."""
-        ...
-
-
-class LineReporter:
+class LineReporter(Lines):
     """Writes a line for each change of what a pod waits for."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._last: dict[str, str] = {}
 
-    def show(self, sights: Sequence[Sight]) -> None:
+    def show(self, sights: Sequence[Sight], *, away: bool = False) -> None:
         """Write what is new."""
-        for each in sights:
-            line = progress_line(each)
-            if not each.ended and self._last.get(each.key.name) != line:
-                self._last[each.key.name] = line
-                self._stream.write(f"{line}\n")
-        self._stream.flush()
+        now = {each.key.name: progress_line(each) for each in sights if not each.ended}
+        fresh = [line for name, line in now.items() if self._last.get(name) != line]
+        self._last.update(now)
+        self._write([*self._absence(away=away), *fresh])
 
 
-class LiveReporter:
+class LiveReporter(Drawing):
     """Draws a row for each pod that is still waited for."""
 
-    def __init__(self, live: object) -> None:
-        self._live = live
-
-    def show(self, sights: Sequence[Sight]) -> None:
+    def show(self, sights: Sequence[Sight], *, away: bool = False) -> None:
         """Draw anew."""
-        from rich.live import Live
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
 
-        assert isinstance(self._live, Live)
         left = [each for each in sights if not each.ended]
         grid = Table.grid(padding=(0, 1, 0, 0))
         for each in left[:_ROWS]:
@@ -152,21 +153,14 @@ class LiveReporter:
             )
         if len(left) > _ROWS:
             grid.add_row("", Text(f"and {len(left) - _ROWS} more"), "", "")
+        if away:
+            grid.add_row("", "", "", Text(AWAY, style="dim"))
         self._live.update(grid)
 
 
-@contextmanager
-def reporter(stream: TextIO) -> Iterator[Reporter]:
-    """The one that fits *stream*, for as long as anything is shown."""
-    if not is_terminal(stream):
-        yield LineReporter(stream)
-        return
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
-        yield LiveReporter(live)
+def reporter(stream: TextIO) -> Reporter[Sequence[Sight]]:
+    """The one that fits *stream*."""
+    return LiveReporter(stream) if is_terminal(stream) else LineReporter(stream)
 
 
 @dataclass(slots=True)
@@ -188,7 +182,7 @@ class Tracked:
             for informer in cluster.watch(WHOLE_PODS, selection, limit):
                 seconds = time.monotonic() - self.started
                 self.sights = [seen(each, informer.get(each.key), seconds) for each in self.sights]
-                report.show(self.sights)
+                report.show(self.sights, away=informer.behind > 1.0)
                 if all(each.ended for each in self.sights):
                     return
 
@@ -198,7 +192,10 @@ class Tracked:
             sys.stdout.write(document(self._result(), self.form))
             return
         for each in self.sights:
-            sys.stdout.write(f"pod/{each.key.name} asked for other resources\n")
+            if each.gone:
+                sys.stderr.write(f"{progress_line(each)}\n")
+            else:
+                sys.stdout.write(f"pod/{each.key.name} asked for other resources\n")
 
     def print_end(self, code: Exit) -> None:
         """Say how it ended for each pod, or that it goes on."""

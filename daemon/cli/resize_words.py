@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -139,6 +139,7 @@ class Sight:
     """One pod, and what was asked of it."""
 
     key: Key
+    uid: str
     digest: str
     node: str
     outcome: str = ""
@@ -160,23 +161,28 @@ class Sight:
 
 def first_sight(pod: LocalPod, text: str) -> Sight:
     """The pod as it is when *text* has just been asked of it."""
-    return Sight(pod.metadata.key, digest_of(text), pod.spec.node_name)
+    return Sight(pod.metadata.key, pod.metadata.uid, digest_of(text), pod.spec.node_name)
+
+
+def went(sight: Sight, message: str, seconds: float = 0.0) -> Sight:
+    """The pod is gone."""
+    return replace(sight, message=message, seconds=seconds, gone=True)
 
 
 def seen(sight: Sight, pod: LocalPod | None, seconds: float) -> Sight:
     """How far it is after so many seconds."""
     if sight.ended:
         return sight
-    if pod is None or pod.metadata.deletion_timestamp is not None:
-        return Sight(sight.key, sight.digest, sight.node, sight.outcome, "it was removed", seconds, gone=True)
+    if pod is None or pod.metadata.uid != sight.uid or pod.metadata.deletion_timestamp is not None:
+        return went(sight, "it was removed", seconds)
     record, told = record_of(pod), condition_of(pod, names.RESOURCES_IN_SYNC)
     if record is None or record.wish != sight.digest or told is None:
         where = f" of node {sight.node}" if sight.node else ", as it is on no node"
         silent = (
             f"is there an agent{where}? kubectl {names.PROGRAM} nodes" if seconds > _UNANSWERED else "asked"
         )
-        return Sight(sight.key, sight.digest, sight.node, "", silent, seconds)
-    return Sight(sight.key, sight.digest, sight.node, told.reason, told.message, seconds)
+        return replace(sight, outcome="", message=silent, seconds=seconds)
+    return replace(sight, outcome=told.reason, message=told.message, seconds=seconds)
 
 
 def progress_line(sight: Sight) -> str:

@@ -1,10 +1,10 @@
 """Shows how a restart comes along: plain lines for a pipe or a log, a bar on a terminal."""
 
-from types import TracebackType
-from typing import Final, Literal, Protocol, Self, TextIO
+from typing import Final, Literal, TextIO
 
 from daemon.cli.drawing import Drawing
 from daemon.cli.output import Colour, Paint, clean, is_terminal
+from daemon.cli.reporting import AWAY, Lines, Reporter
 from daemon.cli.restarts import Progress, counts, end_line, line
 
 _COLOURS: Final[dict[Literal["ok", "failed", "pending"], Colour]] = {
@@ -14,24 +14,9 @@ _COLOURS: Final[dict[Literal["ok", "failed", "pending"], Colour]] = {
 }
 _WIDTH: Final = 8
 _BAR: Final = 30
-_AWAY: Final = "the API server is away; waiting for it"
 
 
-class Reporter(Protocol):
-    """Entered for as long as anything is shown."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, progress: Progress, *, away: bool = False) -> None:
-        """Show where it is; *away* says that the API server cannot be followed for now."""
-        ...
-
-
-def reporter(stream: TextIO) -> Reporter:
+def reporter(stream: TextIO) -> Reporter[Progress]:
     """The one that fits *stream*."""
     return BarReporter(stream) if is_terminal(stream) else LineReporter(stream)
 
@@ -56,35 +41,22 @@ class News:
         return [f"{self._paint('failed', 'red')}  {clean(f'{each.name}: {each.message}')}" for each in fresh]
 
 
-class LineReporter:
+class LineReporter(Lines):
     """Writes a line for each change of the words in which the restart tells its state."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._news = News(Paint(stream))
         self._last = ""
-        self._away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to undo: lines stay."""
 
     def show(self, progress: Progress, *, away: bool = False) -> None:
         """Write what is new."""
-        lines = [_AWAY] if away and not self._away else []
-        self._away = away
-        lines += self._news.lines(progress)
+        lines = [*self._absence(away=away), *self._news.lines(progress)]
         said = line(progress)
         if not progress.ended and said != self._last:
             lines.append(said)
             self._last = said
-        if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+        self._write(lines)
 
 
 class BarReporter(Drawing):
@@ -112,5 +84,5 @@ class BarReporter(Drawing):
             total=max(1, progress.total), completed=done, width=_BAR, pulse=not progress.message
         )
         grid.add_row(Text(clean(progress.target), style="bold"), bar, Text(counts(progress)))
-        words = Text(f"  {_AWAY if away else clean(progress.message)}", style="dim")
+        words = Text(f"  {AWAY if away else clean(progress.message)}", style="dim")
         self._live.update(Group(grid, words))

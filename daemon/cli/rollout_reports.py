@@ -1,13 +1,12 @@
 """Shows how a rollout comes along: plain lines for a pipe or a log, a table of the pods on a terminal."""
 
-from types import TracebackType
-from typing import Final, Protocol, Self, TextIO
+from typing import Final, TextIO
 
 from daemon.cli.drawing import Drawing
 from daemon.cli.output import Colour, is_terminal
+from daemon.cli.reporting import AWAY, Lines, Reporter
 from daemon.cli.rollouts import PodStep, Rollout, Step, headline
 
-_AWAY: Final = "the API server is away; waiting for it"
 _COLOURS: Final[dict[Step, Colour]] = {
     "Changing": "yellow",
     "Held": "yellow",
@@ -20,54 +19,27 @@ _COLOURS: Final[dict[Step, Colour]] = {
 _COLUMNS: Final = ("POD", "NODE", "REVISION", "STEP", "RESTARTS", "REASON")
 
 
-class Reporter(Protocol):
-    """Entered for as long as anything is shown."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, rollout: Rollout, *, away: bool = False) -> None:
-        """Show where it is; *away* says that the API server cannot be followed for now."""
-        ...
-
-
-def reporter(stream: TextIO) -> Reporter:
+def reporter(stream: TextIO) -> Reporter[Rollout]:
     """The one that fits *stream*."""
     return TableReporter(stream) if is_terminal(stream) else LineReporter(stream)
 
 
-class LineReporter:
+class LineReporter(Lines):
     """Writes a line for each new state of the set, and for each new step of a pod."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._steps: dict[str, tuple[Step, str]] | None = None
         self._last = ""
-        self._away = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to undo: lines stay."""
 
     def show(self, rollout: Rollout, *, away: bool = False) -> None:
         """Write what is new."""
-        lines = [_AWAY] if away and not self._away else []
-        self._away = away
-        lines += self._pods(rollout)
+        lines = [*self._absence(away=away), *self._pods(rollout)]
         said = headline(rollout)
         if said != self._last and not rollout.done:
             lines.append(said)
             self._last = said
-        if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+        self._write(lines)
 
     def _pods(self, rollout: Rollout) -> list[str]:
         """Pods whose step has changed; at first only those that are on their way."""
@@ -102,7 +74,7 @@ class TableReporter(Drawing):
             grid.add_row(*(Text(each, style=_COLOURS.get(pod.step, "")) for each in cells))
         more = len(rollout.pods) - room
         rest = [Text(f"and {more} more pods", style="dim")] if more > 0 else []
-        words = Text(_AWAY if away else headline(rollout), overflow="ellipsis", no_wrap=True)
+        words = Text(AWAY if away else headline(rollout), overflow="ellipsis", no_wrap=True)
         bar = Table.grid()  # a bar alone ends no line
         bar.add_row(ProgressBar(total=max(rollout.expected, 1), completed=rollout.updated, width=40))
         self._live.update(Group(words, bar, grid, *rest))

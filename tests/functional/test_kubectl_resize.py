@@ -1,7 +1,7 @@
 """``kubectl inplaced resize`` and ``why`` of a pod that waits for room, against a fake API server."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,45 @@ def test_all_pods_of_a_selector_are_resized(fake: FakeCluster, capsys: pytest.Ca
     assert [line.rpartition(" in ")[0] for line in ends] == [
         f"ok      pod/{name}  app: cpu request 150m" for name in ("web-0", "web-1")
     ]
+
+
+def removed(server: FakeApiServer) -> None:
+    server.remove("pods", "web-1", "shop")
+
+
+def replaced(server: FakeApiServer) -> None:
+    """Another pod has its name by now."""
+    removed(server)
+    server.store("pods", pod("web-1"))
+
+
+@pytest.mark.parametrize("goes", [removed, replaced])
+@pytest.mark.parametrize("words", [[], ["--no-wait"]])
+def test_a_pod_that_goes_meanwhile_keeps_no_other_from_what_was_asked(
+    fake: FakeCluster,
+    capsys: pytest.CaptureFixture[str],
+    goes: Callable[[FakeApiServer], None],
+    words: list[str],
+) -> None:
+    for name in ("web-0", "web-1", "web-2"):
+        fake.store("pods", pod(name))
+    answer = answering("InSync", "app: cpu request 150m")
+    gone: list[str] = []
+
+    def react(server: FakeApiServer, changed: Mapping[str, Any]) -> None:
+        answer(server, changed)
+        if not gone:
+            gone.append(changed["metadata"]["name"])
+            goes(server)
+
+    fake.react = react
+
+    assert run(fake, "resize", "-l", "app=web", "--cpu", "150m", *words) == 1
+
+    said = capsys.readouterr()
+    assert "pod/web-1  it was removed before it could be asked\n" in said.out + said.err
+    assert gone == ["web-0"]
+    assert asked(fake, "web-2") == asked(fake)
 
 
 @pytest.mark.parametrize("reason", ["Infeasible", "Error", "RolledBack", "Unsupported"])
