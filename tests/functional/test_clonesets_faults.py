@@ -211,3 +211,38 @@ async def test_a_quota_is_told_and_pods_come_when_it_allows_them(cluster: Cluste
         assert told["reason"] == "FailedCreate"
         assert world.condition("FailedScale")["status"] == "False"
         assert len(world.pods()) == 3
+
+
+async def test_a_pod_whose_change_fails_is_back_in_traffic_once_the_set_is_rolled_back(
+    cluster: Cluster,
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE))
+        await world.settled()
+        cluster.server.fail(Fault(verb="patch", resource="pods", status=500, times=10_000))
+
+        world.set_image("app:2")
+        await world.until(lambda: shut(world) != [])
+        world.set_image("app:1")
+        await world.until(lambda: shut(world) == [])
+
+        assert (world.images(), restarts(world)) == (["app:1"], [0])
+
+
+async def test_a_set_tells_of_a_change_that_fails_and_of_nothing_once_it_comes_through(
+    cluster: Cluster,
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE))
+        await world.settled()
+        fault = Fault(verb="patch", resource="pods", status=500, times=10_000)
+        cluster.server.fail(fault)
+
+        world.set_image("app:2")
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+        told = world.condition("FailedUpdate")
+        fault.times = 0
+        await world.settled()
+
+        assert (told["reason"], world.condition("FailedUpdate")["status"]) == ("FailedUpdatePod", "False")
+        assert "InternalError" in told["message"]

@@ -11,6 +11,7 @@ from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
 from daemon.inplace.diff import MustRecreate
 from daemon.inplace.targets import Done, Extras, Failed, Options, Progress, Target, Waiting
+from daemon.kube.errors import ForbiddenError, RefusedError, ServerError
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.workloads import CloneSet
@@ -21,7 +22,7 @@ from daemon.workloads.clonesets.orders import Order, Orders
 from daemon.workloads.clonesets.settings import Settings, settings_of
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.timing import StepTimes
-from daemon.workloads.clonesets.views import NORMAL, is_changing, was_changed
+from daemon.workloads.clonesets.views import NORMAL, is_changing, same_revision, was_changed
 
 log = structlog.get_logger()
 
@@ -69,12 +70,19 @@ class Stepping:
         self.controller.queue.add(metadata.key)
 
     def hold(self, obj: CloneSet, *, but: str = "") -> None:
-        """Change no further pod of *obj*, unless to the revision *but*; what was begun comes to its end."""
+        """Change no further pod of *obj*, unless to the revision *but*; what was begun comes to its end.
+
+        A pod that still is of *but*, and left its traffic for another one, stays what it is.
+        """
         for pod in self._around.pods_of(obj):
             order = self._orders.get(pod.metadata.uid)
             wanted = but and (order is None or order.revision == but)
-            if not wanted and not is_changing(pod):
+            if wanted:
+                continue
+            if not is_changing(pod):
                 self._drop(pod.metadata.uid)
+            elif but and same_revision(pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), but):
+                self.send(obj, pod, but)
 
     def let_go(self, pod: LocalPod) -> None:
         """Have *pod* stay what it is, as nothing was begun on it."""
@@ -131,6 +139,9 @@ class Stepping:
         except NotFoundError:
             self._drop(pod.metadata.uid)
             return None
+        except (RefusedError, ForbiddenError, ServerError) as error:  # else it would stand in the log alone
+            self._take(pod, obj, target, Failed("FailedUpdatePod", str(error)))
+            raise
         now = self._around.pods.get(key)
         if now is None or now.metadata.uid != pod.metadata.uid:  # it went meanwhile: nobody drops it later
             self._drop(pod.metadata.uid)
