@@ -54,10 +54,16 @@ def test_pods_are_counted_by_what_they_are() -> None:
     assert (status.updated_available_replicas, status.expected_updated_replicas) == (1, 4)
 
 
-def test_a_pod_that_is_on_its_way_counts_as_updated_and_not_as_ready() -> None:
-    status = told(clone_set(), pod("a", OLD), chosen=["uid-a"]).status
+def test_a_pod_that_changes_counts_as_updated_and_not_as_ready() -> None:
+    status = told(clone_set(), pod("a", NEW), chosen=["uid-a"]).status
 
     assert (status.updated_replicas, status.updated_ready_replicas, status.available_replicas) == (1, 0, 0)
+
+
+def test_a_pod_that_was_picked_and_is_what_it_was_does_not_count_as_updated() -> None:
+    status = told(clone_set(), pod("a", OLD), chosen=["uid-a"]).status
+
+    assert (status.updated_replicas, status.current_revision, status.update_revision) == (0, OLD, NEW)
 
 
 def test_the_current_revision_follows_when_all_pods_have() -> None:

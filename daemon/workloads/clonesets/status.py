@@ -16,7 +16,7 @@ from daemon.objects.meta import (
     with_conditions,
 )
 from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus
-from daemon.workloads.clonesets.views import PodView, Snapshot
+from daemon.workloads.clonesets.views import PodView, Snapshot, same_revision
 
 FAILED_SCALE: Final = "FailedScale"
 FAILED_UPDATE: Final = "FailedUpdate"
@@ -154,7 +154,8 @@ def _expression(each: LabelSelectorRequirement) -> str:
 
 def _counted(seen: Snapshot) -> _Counts:
     live = seen.live
-    updated = [view for view in live if view.updated]
+    # By what they are: one that was picked may have to wait, and never become anything else.
+    updated = [view for view in live if same_revision(view.revision, seen.update_revision)]
     return _Counts(
         total=len(live),
         ready=sum(view.ready for view in live),
