@@ -24,6 +24,7 @@ import daemon.agent
 print(*sorted(sys.modules))
 """
 ELSEWHERE = {
+    "argparse",
     "daemon.debug.page",
     "daemon.kube.kubeconfig",
     "daemon.nodeimages.plugins",
