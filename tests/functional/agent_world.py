@@ -80,7 +80,7 @@ class AgentWorld:
     def tag(self, image: str, tag: str) -> Mapping[str, Any]:
         """The status of one tag; empty while there is none."""
         statuses = self.node_image().get("status", {}).get("imageStatuses", {})
-        every = statuses.get(image, {}).get("tags", [])
+        every = statuses.get(image, {}).get("tags") or []
         return next((each for each in every if each["tag"] == tag), {})
 
     async def until(self, reached: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

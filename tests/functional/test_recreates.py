@@ -319,8 +319,8 @@ async def test_requests_of_a_pod_are_served_one_after_another(world: World) -> N
     assert world.status("a-first")["phase"] == "Completed"
 
 
-def of_openkruise(world: World, **strategy: Any) -> None:
-    """A request as OpenKruise's webhook leaves it."""
+def of_openkruise(world: World, status: Mapping[str, Any] | None = None, **strategy: Any) -> None:
+    """A request as OpenKruise's webhook leaves it, or later its manager and daemon with a *status*."""
     context = {"containerID": world.containers["app"], "restartCount": 0}
     labels = {
         names.RECREATE_POD_LABEL: world.uid,
@@ -331,11 +331,18 @@ def of_openkruise(world: World, **strategy: Any) -> None:
         "metadata": {"name": "again", "namespace": "shop", "labels": labels},
         "spec": {
             "podName": "web",
-            "containers": [{"name": "app", "statusContext": context, "ports": [{"containerPort": 80}]}],
+            "containers": [
+                {
+                    "name": "app",
+                    "preStop": {"exec": {"command": ["drain"]}},
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                    "statusContext": context,
+                }
+            ],
             "strategy": {"failurePolicy": "Fail", "terminationGracePeriodSeconds": 7, **strategy},
         },
     }
-    world.node.server.store(PLURAL, document)
+    world.node.server.store(PLURAL, document | ({"status": status} if status is not None else {}))
 
 
 async def test_openkruise_s_requests_are_found_by_their_labels(world: World) -> None:
@@ -351,6 +358,50 @@ async def test_openkruise_s_requests_are_found_by_their_labels(world: World) -> 
 
     assert world.stops == [(before, 7)]
     assert told["containerRecreateStates"][0]["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("told", [{"phase": "Pending"}, {"phase": "Recreating", "isKilled": True}])
+async def test_what_openkruise_s_daemon_had_begun_and_not_done_is_done(
+    world: World, told: Mapping[str, Any]
+) -> None:
+    """It tells of a kill after it; but the kill of a container that runs on was lost."""
+    world.pod("app")
+    before = world.containers["app"]
+    world.node.server.fail(Fault(400, "list", PLURAL))
+
+    async with world.agent():
+        of_openkruise(world, {"phase": "Recreating", "containerRecreateStates": [{"name": "app", **told}]})
+        await world.until(lambda: bool(world.stops))
+        world.restart("app")
+        ended = await world.completed()
+
+    assert world.stops == [(before, 7)]
+    assert ended["containerRecreateStates"][0]["phase"] == "Succeeded"
+
+
+async def test_what_openkruise_s_daemon_had_killed_is_not_stopped_again(world: World) -> None:
+    world.pod("app")
+    state = {"name": "app", "phase": "Recreating", "isKilled": True}
+    snapshot = {"name": "app", "ready": True, "restartCount": 1, "containerID": "containerd://later"}
+    world.node.server.fail(Fault(400, "list", PLURAL))
+
+    async with world.agent():
+        of_openkruise(
+            world,
+            {
+                "phase": "Recreating",
+                "containerRecreateStates": [state],
+                "containerStatusSnapshot": [snapshot],
+            },
+        )
+        world.restart("app")
+        ended = await world.completed()
+
+    assert world.stops == []
+    assert (ended["containerRecreateStates"][0]["phase"], ended["containerStatusSnapshot"]) == (
+        "Succeeded",
+        [snapshot],
+    )
 
 
 async def test_openkruise_s_grace_without_traffic_is_waited_for(world: World) -> None:
