@@ -68,7 +68,28 @@ NODE_LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/le
 SECRETS: Final = "/api/v1/namespaces/NAMESPACE-node-secrets/secrets"
 PODS: Final = "/api/v1/namespaces/NAMESPACE/pods"
 SERIES: Final = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
-POD_STATUS: Final = {"status": {"message": "tried"}}
+POD_STATUS: Final = {
+    "metadata": {"annotations": {"inplaced.dev/tried": "yes"}},
+    "status": {"conditions": [{"type": "inplaced.dev/Tried", "status": "True"}]},
+}
+CLAIM: Final = "device"
+"""Of every pod."""
+
+
+def running(name: str) -> dict[str, Any]:
+    """The status of a container that the kubelet never started."""
+    state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    return {
+        "name": name,
+        "ready": True,
+        "restartCount": 0,
+        "image": "a",
+        "imageID": "a",
+        "containerID": "containerd://a",
+        "state": state,
+    }
+
+
 RESIZE: Final[Mapping[str, Any]] = {
     "spec": {"containers": [{"name": "holder", "resources": {"requests": {"cpu": "2m"}}}]}
 }
@@ -134,6 +155,23 @@ OF_OTHER_NODES: Final[Mapping[str, Attempt]] = {
     "label its own pod by the status": Attempt("PATCH", f"{PODS}/own-pod/status", LABEL),
     "hold its own pod by a finalizer": Attempt(
         "PATCH", f"{PODS}/own-pod/status", {"metadata": {"finalizers": ["a.test/b"]}}
+    ),
+    "have devices of another claim for its pod": Attempt(
+        "PATCH",
+        f"{PODS}/own-pod/status",
+        {"status": {"resourceClaimStatuses": [{"name": CLAIM, "resourceClaimName": "stolen"}]}},
+    ),
+    "have its pod get another one's traffic": Attempt(
+        "PATCH",
+        f"{PODS}/own-pod/status",
+        {"status": {"podIP": "192.0.2.7", "podIPs": [{"ip": "192.0.2.7"}]}},
+    ),
+    "end its own pod": Attempt("PATCH", f"{PODS}/own-pod/status", {"status": {"phase": "Failed"}}),
+    "tell what its pod's containers do": Attempt(
+        "PATCH", f"{PODS}/own-pod/status", {"status": {"containerStatuses": [running("holder")]}}
+    ),
+    "take what the kubelet told of its pod away": Attempt(
+        "PATCH", f"{PODS}/own-pod/status", {"status": {"phase": None, "qosClass": None, "startTime": None}}
     ),
     "tell another node's pod's status": Attempt("PATCH", f"{PODS}/other-pod/status", POD_STATUS),
     "apply another node's status": Attempt(

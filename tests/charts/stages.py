@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from daemon import names
 from tests.charts.attempts import (
+    CLAIM,
     EVENTS,
     JOBS,
     LEASES,
@@ -104,7 +105,9 @@ def _pod(name: str, node: str) -> dict[str, Any]:
         "image": "registry.test/never-run:1",
         "resources": {"requests": {"cpu": "1m"}},
     }
-    return {"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [container]}}
+    claims = [{"name": CLAIM, "resourceClaimTemplateName": "devices"}]
+    spec = {"nodeName": node, "containers": [container], "resourceClaims": claims}
+    return {"metadata": {"name": name}, "spec": spec}
 
 
 async def _in_force(stage: Stage) -> bool:
