@@ -6,8 +6,8 @@ from typing import Any
 from daemon import names
 from daemon.inplace import documents
 from daemon.inplace.beginning import change_now
-from daemon.inplace.changes import everything, in_place, left_of, owed
-from daemon.inplace.diff import MetadataChange, MustRecreate
+from daemon.inplace.changes import everything, in_place, left_of, owed, restarts_of
+from daemon.inplace.diff import InPlace, MetadataChange, MustRecreate
 from daemon.inplace.evidence import Missing, status_of
 from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_serving
 from daemon.inplace.records import State, merged_metadata, patched_metadata, same_revision
@@ -37,6 +37,9 @@ def verify(seen: Observed, records: Records) -> Write | Progress:
     pod, state = seen.pod, records.state
     if is_gated(pod) and is_serving(pod) and not _runs_while_serving(state):
         return _settle(seen)
+    left = left_of(pod, everything(seen.target.new), seen.target.new) if records.problem else InPlace()
+    if restarts_of(pod, left):  # what was put off stood in the state that cannot be read
+        return change_now(seen, records, left)
     late = unreadable(pod) if records.problem else missing(pod, state, seen.now)
     if late:
         return _judge(seen, state, late)

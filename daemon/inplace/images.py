@@ -88,7 +88,9 @@ def _has_restarted(pod: LocalPod, state: State, status: ContainerStatus) -> bool
     if count is None or count.revision != state.revision:
         container = next(each for each in pod.spec.containers if each.name == status.name)
         return status.image_id != before or is_named(container, status)
-    return not before or status.restart_count > count.restart_count
+    if not before:  # none ran, so that the first that does is another one
+        return bool(status.container_id)
+    return status.restart_count > count.restart_count
 
 
 def is_named(container: Container, status: ContainerStatus) -> bool:

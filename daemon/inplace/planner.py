@@ -19,6 +19,7 @@ def plan(seen: Observed) -> Write | Progress:
     records = records_of(pod)
     if any(pod.metadata.labels.get(key) != text for key, text in seen.target.labels.items()):
         return begin(seen, records)
-    if records.grace is not None or names.GRACE_ANNOTATION in pod.metadata.annotations:
+    graces = (names.GRACE_ANNOTATION, names.OLD_GRACE_ANNOTATION)
+    if records.grace is not None or any(each in pod.metadata.annotations for each in graces):
         return end_grace(seen, records)
     return verify(seen, records)

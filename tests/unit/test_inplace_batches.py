@@ -94,6 +94,23 @@ def test_all_batches_are_verified_before_the_pod_is_given_back() -> None:
     assert len(_state(world)["containerBatchesRecord"]) == 2
 
 
+def test_a_state_that_becomes_unreadable_loses_no_batch() -> None:
+    world, target = SimulatedPod(_pod("1")), target_of(_pod("1"), _pod("2"))
+    advance(world, target)
+    world.document["metadata"]["annotations"][names.STATE_ANNOTATION] = "{broken"
+    for _ in range(3):
+        world.kubelet()
+        world.agent()
+        done = advance(world, target)
+
+    assert done == Done()
+    assert {name: truth.image for name, truth in world.truth.items()} == {
+        "low": "low:2",
+        "high": "high:2",
+        "free": "free:2",
+    }
+
+
 def test_containers_that_read_the_same_annotation_change_together() -> None:
     reads = env_of("CONFIG", "metadata.annotations['config']")
     both = [

@@ -137,6 +137,21 @@ def test_an_unreadable_grace_record_does_not_lose_the_change() -> None:
     assert world.truth["app"].env == {"CONFIG": "two"}
 
 
+def test_an_unreadable_grace_record_of_an_old_manager_does_not_lose_the_change_either() -> None:
+    world, target = SimulatedPod(OLD), target_of(OLD, NEW, grace=10)
+    advance(world, target)
+    annotations = world.document["metadata"]["annotations"]
+    del annotations[names.GRACE_ANNOTATION]
+    annotations[names.OLD_GRACE_ANNOTATION] = "{broken"
+
+    advance(world, target)
+    world.kubelet()
+
+    assert advance(world, target) == Done()
+    assert world.truth["app"].image == "a:2"
+    assert names.OLD_GRACE_ANNOTATION not in world.document["metadata"]["annotations"]
+
+
 def test_a_revision_that_overtakes_a_change_keeps_what_is_not_proven_yet() -> None:
     world, third = (
         SimulatedPod(OLD),

@@ -245,6 +245,31 @@ def test_an_unreadable_state_holds_nothing_up() -> None:
     assert advance(world, target) == Done()
 
 
+def test_a_container_that_never_ran_is_not_taken_for_one_that_runs_the_new_image() -> None:
+    world, target = SimulatedPod(OLD), target_of(OLD, NEW)
+    _never_started(world, "repo/app:v1")
+    advance(world, target)
+    _never_started(world, "repo/app:v2")
+
+    waiting = advance(world, target)
+    world.kubelet()
+
+    assert isinstance(waiting, Waiting)
+    assert advance(world, target) == Done()
+
+
+def _never_started(world: SimulatedPod, image: str) -> None:
+    """As a kubelet tells of a container whose image it could not get yet."""
+    world.document["status"]["containerStatuses"][0] = {
+        "name": "app",
+        "image": image,
+        "imageID": "",
+        "restartCount": 0,
+        "ready": False,
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+    }
+
+
 def test_a_pod_that_is_being_deleted_is_left_alone() -> None:
     world = SimulatedPod(OLD)
     world.document["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
