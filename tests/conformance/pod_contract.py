@@ -65,6 +65,15 @@ class PodContract:
         assert _conditions(changed) == {"example.com/One": "True", "example.com/Two": "False"}
         assert _conditions(removed) == {"example.com/Two": "False"}
 
+    async def test_finalizers_join_those_that_are_there(self, client: ApiClient) -> None:
+        await _change(client, {"metadata": {"finalizers": ["example.com/one"]}})
+
+        both = await _change(client, {"metadata": {"finalizers": ["example.com/two"]}})
+        none = await _change(client, {"metadata": {"finalizers": None}})
+
+        assert set(both.metadata.finalizers) == {"example.com/one", "example.com/two"}
+        assert none.metadata.finalizers == ()
+
     async def test_labels_and_annotations_go_with_a_status(self, client: ApiClient) -> None:
         metadata = {"labels": {"state": "Normal"}, "annotations": {"gone": None, "new": "1"}}
 

@@ -31,6 +31,8 @@ def merged(document: Any, patch: Any) -> Any:
 
 def strategically_merged(document: Any, patch: Any, field: str = "") -> Any:
     """*document* of a built-in kind after a strategic merge patch: lists of *field* go by their key."""
+    if isinstance(patch, list) and field == "finalizers":
+        return list(dict.fromkeys([*(document or []), *patch]))
     if isinstance(patch, list) and field in MERGE_KEYS:
         return _items_merged(document or [], patch, MERGE_KEYS[field])
     if not isinstance(patch, Mapping):

@@ -27,6 +27,31 @@ async def test_a_hook_holds_a_pod_until_somebody_lets_it_go() -> None:
         assert (held, changed, _state(world)) == (["app:1"], ["app:2"], "Normal")
 
 
+async def test_a_pod_that_is_held_anew_gets_back_what_holds_it_and_no_finalizer_of_others() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate={"finalizersHandler": ["example.io/guard"]})
+        _finalize(world, "example.io/guard", "example.io/other")
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        _finalize(world, "example.io/other")
+        await world.until(lambda: _state(world) == "Updated")
+
+        world.set_image("app:3")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+
+        patches = [each.body for each in world.server.requests if each.resource == "pods"]
+        written = [each["metadata"] for each in patches if isinstance(each, dict)]
+        assert [each["finalizers"] for each in written if "uid" in each and "finalizers" in each] == [
+            ["example.io/guard"]
+        ]
+        assert set(world.pods()[0]["metadata"]["finalizers"]) == {"example.io/guard", "example.io/other"}
+
+
+def _finalize(world: CloneSetWorld, *finalizers: str) -> None:
+    name = world.pods()[0]["metadata"]["name"]
+    world.patch_pod(name, lambda it: it["metadata"].update(finalizers=list(finalizers)))
+
+
 async def test_a_pod_that_is_held_may_be_out_of_traffic() -> None:
     async with cloneset_world() as world:
         await _guarded(world, inPlaceUpdate={**GUARD, "markPodNotReady": True})

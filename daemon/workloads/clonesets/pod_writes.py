@@ -85,8 +85,8 @@ class PodWrites:
             "labels": {**turn.labels, **(labels or {}), names.LIFECYCLE_STATE_LABEL: turn.state},
             "annotations": {names.LIFECYCLE_TIMESTAMP_ANNOTATION: stamp},
         }
-        if turn.finalizers:
-            metadata["finalizers"] = [*pod.metadata.finalizers, *_absent(turn.finalizers, pod)]
+        if turn.finalizers:  # the list is merged: one that somebody took off meanwhile stays off
+            metadata["finalizers"] = _absent(turn.finalizers, pod)
         pod = await self.patch(pod, {"metadata": metadata})
         if turn.release and Blocker(USER_AGENT, turn.release) in blockers(pod):
             await self._readiness.unblock(key, uid, Blocker(USER_AGENT, turn.release))
