@@ -96,6 +96,21 @@ async def test_a_hook_holds_a_pod_before_it_is_deleted(how: str) -> None:
         await world.settled()
 
 
+async def test_a_pod_that_changes_while_it_is_held_before_its_deletion_stays_held() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, preDelete=GUARD)
+        world.kubelet.manual = True
+        world.set_image("app:2")
+        await world.until(lambda: world.images() == ["app:2"])
+        world.change(replicas=0)
+        await world.until(lambda: _state(world) == "PreparingDelete")
+
+        world.kubelet.resume()
+        await world.until(lambda: _condition(world, "InPlaceUpdateReady")["status"] == "True")
+
+        assert _state(world) == "PreparingDelete"
+
+
 async def test_a_pod_that_was_to_go_stays_when_it_is_wanted_again() -> None:
     async with cloneset_world() as world:
         pods = await _guarded(world, preDelete=GUARD)
