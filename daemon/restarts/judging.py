@@ -150,6 +150,8 @@ class Judge(msgspec.Struct, frozen=True):
         seen, stop = self.seen, self.seen.stops.get(status.container_id)
         if self.asker == "nobody":
             return Stage.DRIFTED, inf
+        if names.GRACE_ANNOTATION in seen.pod.metadata.annotations:
+            return Stage.SETTLING, inf  # an update waits for its end, and may restart the container itself
         patience = self._patience(container, status, record)
         if patience > 0:
             return Stage.KUBELET, patience

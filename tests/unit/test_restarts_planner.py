@@ -241,6 +241,13 @@ def test_an_update_in_place_restarts_without_asking_whoever_owns_the_pod() -> No
     assert stopped(plan(observed(pod))) == [id_of(1)]
 
 
+def test_nothing_is_restarted_before_the_grace_period_of_an_update_is_over() -> None:
+    annotations = {**told(), names.GRACE_ANNOTATION: "{}"}
+    pod = gated(web(colour="blue", annotations=annotations, conditions=(UPDATING,)))
+
+    assert stopped(plan(observed(pod))) == []
+
+
 def test_nobody_else_is_restarted_but_told_that_it_drifted() -> None:
     made = plan(observed(gated(drifted(opted_in=False))))
 
