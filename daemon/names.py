@@ -65,6 +65,8 @@ RECREATE_POD_LABEL: Final = f"crr.{KRUISE_GROUP}/pod-uid"
 RECREATE_NODE_LABEL: Final = f"crr.{KRUISE_GROUP}/node-name"
 RECREATE_ACTIVE_LABEL: Final = f"crr.{KRUISE_GROUP}/active"
 """On a ContainerRecreateRequest; the last one is written by OpenKruise's webhook alone."""
+PROTECTION_FINALIZER: Final = f"{KRUISE_GROUP}/deletion-protection"
+"""OpenKruise's manager puts it on each ImagePullJob that runs, for the sake of its copies of secrets."""
 UNREADY_ACQUIRED: Final = f"crr.{KRUISE_GROUP}/unready-acquired"
 """Finalizer of a request that holds a pod out of traffic; in v1alpha1 an annotation with the time, too."""
 

@@ -6,10 +6,12 @@ from datetime import datetime
 from functools import partial
 from typing import assert_never
 
+import msgspec
 import structlog
 
+from daemon import names
 from daemon.engine.clock import Clock
-from daemon.engine.objects import Objects
+from daemon.engine.objects import NotFoundError, Objects
 from daemon.engine.reconciling import Controller
 from daemon.engine.watches import Copy
 from daemon.metrics import Metrics
@@ -148,6 +150,9 @@ class PullJobs:
             self._looked_at.pop(key, None)
             return None
         self._looked_at[key] = stored
+        if _is_protected(stored):
+            await self._let_go(stored)
+            return None
         job, now = self._statuses.latest(stored), self._clock.now()
         shares = self.index.shares_of(job, now)
         if not self._find_pods(job, shares):
@@ -159,6 +164,15 @@ class PullJobs:
         if not any(isinstance(action, Remove) for action in made.actions):
             waits.append(await self._statuses.tell(key, job.metadata.uid, made.status))
         return min((wait for wait in (*waits, made.wake_in) if wait is not None), default=None)
+
+    async def _let_go(self, job: ImagePullJob) -> None:
+        """Have a removed job go that OpenKruise's manager has left: nobody else does by now."""
+        left = tuple(each for each in job.metadata.finalizers if each != names.PROTECTION_FINALIZER)
+        metadata = msgspec.structs.replace(job.metadata, finalizers=left)
+        try:
+            await self._objects.jobs.replace(msgspec.structs.replace(job, metadata=metadata))
+        except NotFoundError:
+            log.debug("job is gone", job=str(job.metadata.key))
 
     def _drop_strangers(self, key: Key, job: ImagePullJob | None) -> None:
         """Take the shares of jobs that had this name before out of the nodes."""
@@ -196,6 +210,12 @@ class PullJobs:
         if bare != node_image.spec:
             node_image = _with_spec(node_image, bare)
         return with_job(node_image, job, self._clock.now(), self._default_ttl if ttl is None else ttl)
+
+
+def _is_protected(job: ImagePullJob) -> bool:
+    """Whether OpenKruise's finalizer keeps the job, which somebody has removed."""
+    metadata = job.metadata
+    return metadata.deletion_timestamp is not None and names.PROTECTION_FINALIZER in metadata.finalizers
 
 
 def _with_spec(image: NodeImage, spec: NodeImageSpec) -> NodeImage:

@@ -33,7 +33,8 @@ GROUPS = {
 
 MAY = """
 list imagepulljobs | watch imagepulljobs | create imagepulljobs default | delete imagepulljobs default
-patch imagepulljobs/status default | patch imagelistpulljobs/status default | delete imagelistpulljobs default
+patch imagepulljobs default | patch imagepulljobs/status default | patch imagelistpulljobs/status default
+delete imagelistpulljobs default
 list nodeimages | create nodeimages | patch nodeimages | delete nodeimages
 create containerrecreaterequests default
 list workloadrestarts | watch workloadrestarts | patch workloadrestarts/status default
@@ -62,7 +63,7 @@ patch persistentvolumeclaims default | get persistentvolumeclaims default | crea
 create pods/eviction default | delete persistentvolumes
 """
 MAY_NOT = """
-patch imagepulljobs default | update imagepulljobs default | create imagelistpulljobs default
+update imagepulljobs default | create imagelistpulljobs default
 patch imagelistpulljobs default | patch nodeimages/status | update nodeimages/status
 list secrets | watch secrets | list secrets default | create secrets default | patch secrets default
 delete secrets default | create secrets central | get leases default | patch leases kube-node-lease

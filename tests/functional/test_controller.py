@@ -178,3 +178,30 @@ async def test_a_second_candidate_takes_over_and_doubles_nothing(cluster: Contro
             await cluster.ended("second")
 
     assert len(cluster.agent.node.runtime.requests("PullImage")) == 2
+
+
+@pytest.mark.parametrize("others", [[], ["example.com/mine"]])
+async def test_jobs_that_openkruises_manager_protected_can_be_removed(
+    cluster: ControllerWorld, others: list[str]
+) -> None:
+    """It takes its finalizer from a job that is over: from those that ran when it went, nobody would."""
+    server = cluster.agent.server
+    cluster.agent.store(node())
+    protected = yaml.safe_load(job("web", "reg.test/app:v1"))
+    protected["metadata"]["finalizers"] = ["apps.kruise.io/deletion-protection", *others]
+    server.store("imagepulljobs", protected)
+
+    async with cluster.leading():
+        await cluster.agent.until(
+            lambda: "reg.test/app" in cluster.agent.node_image()["spec"].get("images", {}), "asked"
+        )
+        server.remove("imagepulljobs", "web", "shop")
+        if others:
+            await cluster.agent.until(
+                lambda: server.document("imagepulljobs", "web", "shop")["metadata"]["finalizers"] == others,
+                "its own is gone",
+            )
+            return
+        await cluster.agent.until(lambda: not cluster.agent.node_image()["spec"].get("images"), "taken back")
+
+    assert not exists(cluster, "imagepulljobs", "web", "shop")
