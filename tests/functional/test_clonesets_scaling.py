@@ -278,6 +278,21 @@ async def test_a_template_that_cannot_be_is_told_by_its_field_and_touches_no_pod
         assert world.uids() == before
 
 
+async def test_while_a_template_cannot_be_missing_pods_are_made_as_they_were() -> None:
+    async with cloneset_world() as world:
+        world.server.kinds["pods"] = _judging(world.server.kinds["pods"])
+        world.apply(spec(2, updateStrategy={"type": "ReCreate", "maxSurge": 1}))
+        await world.settled()
+        world.set_image("bad")
+        await world.until(lambda: world.condition(names.STALLED).get("status") == "True")
+        name = world.pods()[0]["metadata"]["name"]
+
+        world.server.storage.delete(world.server.kinds["pods"], (NAMESPACE, name), "")
+        await world.until(lambda: len(world.pods()) == 2)
+
+        assert world.images() == ["app:1", "app:1"]
+
+
 def _judging(kind: Any) -> Any:
     import dataclasses
 

@@ -1,6 +1,7 @@
 """Carries out what was planned of a CloneSet's size: pods made, deleted, kept after all; claims that go."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -9,7 +10,7 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.workloads.clonesets.lifecycle import Go, Stay, Turn, before_delete, instead_of_delete
 from daemon.workloads.clonesets.making import ENDING, NewPod, make, returning, reusable
-from daemon.workloads.clonesets.pod_writes import PodWrites, slowly
+from daemon.workloads.clonesets.pod_writes import PodWrites, each_of, slowly
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scale import ScalePlan, plan_scale
 from daemon.workloads.clonesets.surroundings import SetSurroundings
@@ -29,12 +30,14 @@ class Scaling:
 
     async def scale(self, run: Run) -> None:
         """Do what can be done now. What fails is told in the run's outcome."""
-        plan = plan_scale(run.observe())
-        for view in plan.restore:
-            await self._writes.turn(view.pod, instead_of_delete(run.settings))
+        plan = _planned_for(run)
+        error = await each_of(
+            lambda view: self._writes.turn(view.pod, instead_of_delete(run.settings)), plan.restore
+        )
+        if error is not None:
+            run.update_failed("FailedUpdatePod", error)
         await self._remove(run, plan.delete)
-        if run.outcome.invalid is None:
-            await self._create(run, plan)
+        await self._create(run, plan)
 
     async def tidy(self, run: Run) -> None:
         """Delete the claims of pods that are gone, where they are not to be used again."""
@@ -124,6 +127,15 @@ class Scaling:
         more = f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else ""
         note = f"{verb} {len(pods)} pods: {', '.join(pods[:_SHOWN])}{more}"
         self._around.record(run.obj, reason, note, action="Scale")
+
+
+def _planned_for(run: Run) -> ScalePlan:
+    """The plan. While no pod of the update revision can be, as many of the current one are kept up."""
+    seen = run.observe()
+    if run.outcome.invalid is None:
+        return plan_scale(seen)
+    settings = replace(seen.settings, partition=seen.settings.replicas, max_surge=0)
+    return replace(plan_scale(replace(seen, settings=settings)), create_new=0)
 
 
 def _ids(pods: Sequence[LocalPod]) -> set[str]:
