@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from daemon import names
 from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.metrics import Metrics
 from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import WRITES, FakeApiServer
 from tests.fakes.kubelet import SimulatedKubelet
-from tests.functional.cloneset_world import CloneSetWorld, controlling, spec
+from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
 
 IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
 CLAIMS = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
@@ -246,3 +247,22 @@ async def test_a_set_tells_of_a_change_that_fails_and_of_nothing_once_it_comes_t
 
         assert (told["reason"], world.condition("FailedUpdate")["status"]) == ("FailedUpdatePod", "False")
         assert "InternalError" in told["message"]
+
+
+async def test_a_pod_that_cannot_be_adopted_keeps_a_set_from_nothing_else(cluster: Cluster) -> None:
+    labels = {"app": "web", names.INSTANCE_ID_LABEL: "abcde"}
+    metadata = {"name": "web-abcde", "namespace": NAMESPACE, "labels": labels}
+    gates = [{"conditionType": names.KRUISE_POD_READY}]
+    cluster.server.store("pods", {"metadata": metadata, "spec": {"readinessGates": gates, "containers": []}})
+    fault = Fault(
+        verb="patch", resource="pods", name="web-abcde", user_agent="inplaced", status=422, times=10_000
+    )
+    cluster.server.fail(fault)
+
+    async with cluster.led() as world:
+        world.apply(spec(2))
+        await world.until(lambda: world.condition("FailedScale").get("reason") == "FailedClaim")
+
+        assert len(world.pods()) == 3
+        fault.times = 0
+        await world.until(lambda: world.condition("FailedScale")["status"] == "False")

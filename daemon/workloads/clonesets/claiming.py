@@ -4,6 +4,7 @@ from typing import Any
 
 from daemon import names
 from daemon.engine.objects import NotFoundError
+from daemon.kube.errors import ApiError
 from daemon.localpods.indexes import ORPHANS
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import OwnerReference, selects
@@ -37,24 +38,26 @@ class Claiming:
         self._around = around
         self._writes = writes
 
-    async def claim(self, obj: CloneSet) -> None:
+    async def claim(self, obj: CloneSet) -> ApiError | None:
         """Take what the selector matches and nobody controls, let go what it does not match any more.
 
-        Raises ApiError's kinds.
+        Returns the first error: a pod that cannot be written to keeps its set from nothing else.
         """
         selector = obj.spec.selector
-        for pod in self._around.pods_of(obj):
-            if not selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None:
-                await self._release(obj, pod)
+        lost = [
+            pod
+            for pod in self._around.pods_of(obj)
+            if not selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None
+        ]
+        error = await each_of(lambda pod: self._release(obj, pod), lost)
         orphans = [
             pod
             for pod in self._around.pods.indexed(ORPHANS, obj.metadata.namespace)
             if selects(selector, pod.metadata.labels) and pod.metadata.deletion_timestamp is None
         ]
         if orphans and await self._is_there(obj):
-            error = await each_of(lambda pod: self._adopt(obj, pod), orphans)
-            if error is not None:
-                raise error
+            error = await each_of(lambda pod: self._adopt(obj, pod), orphans) or error
+        return error
 
     async def _is_there(self, obj: CloneSet) -> bool:
         """Whether the set is there by the API server's own word.

@@ -112,7 +112,7 @@ class CloneSets:
         return min((each for each in (wait, *run.wakes) if each is not None), default=None)
 
     async def _begin(self, obj: CloneSet) -> Run:
-        await self._claiming.claim(obj)
+        unclaimed = await self._claiming.claim(obj)
         settings = settings_of(obj)
         history = await self._histories.sync(obj)
         run = Run(obj, settings, history, lambda: self._observe(obj, settings, history))
@@ -120,6 +120,8 @@ class CloneSets:
         if wrong is not None:
             run.wakes.append(JUDGED_AGAIN)
         run.outcome = replace(run.outcome, invalid=wrong, collisions=history.collisions)
+        if unclaimed is not None:
+            run.scale_failed("FailedClaim", unclaimed)
         return run
 
     async def _work(self, run: Run) -> None:
