@@ -37,6 +37,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.integration
 
 REPLICAS = 5
 LAYER = 100 * 10**6
+LAG = 0.1
+"""Seconds after which a container on a busy machine writes down that it runs: a restart takes far longer."""
 ALL_AT_ONCE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
 ONE_BY_ONE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
 KEPT = {"volumes": [{"name": "count", "emptyDir": {}}]}
@@ -249,7 +251,7 @@ async def test_containers_change_by_priority_each_batch_when_the_one_before_is_r
     for pod in await web.pods():
         state = json.loads(pod["metadata"]["annotations"][names.STATE_ANNOTATION])
         assert [each["containers"] for each in state["containerBatchesRecord"]] == [["side"], ["app"]]
-        assert world.starts(pod, "side")[1].at <= world.terms(pod, "app")[0]
+        assert world.starts(pod, "side")[1].at <= world.terms(pod, "app")[0] + LAG
         assert [status_of(pod, each)["restartCount"] for each in ("app", "side")] == [1, 1]
 
 
