@@ -7,7 +7,6 @@ import asyncio
 import uuid
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -67,8 +66,7 @@ class _Happening(msgspec.Struct, frozen=True):
     type: Level
 
 
-@dataclass(slots=True)
-class _Series:
+class _Series(msgspec.Struct):
     """How often something has happened, and what of it was written."""
 
     first: datetime

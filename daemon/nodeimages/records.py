@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -26,8 +25,7 @@ class Backoff(msgspec.Struct, frozen=True):
         return pause * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, is no secret
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct):
     """What is known of one request while it lasts."""
 
     wanted: Wanted

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -35,12 +34,11 @@ class Saying(msgspec.Struct, frozen=True):
     note: str
 
 
-@dataclass(slots=True)
-class _Heap:
+class _Heap(msgspec.Struct):
     """What ended and was not said yet."""
 
-    pulled: list[str] = field(default_factory=list)
-    failed: list[tuple[str, Sequence[OwnerReference]]] = field(default_factory=list)
+    pulled: list[str] = []
+    failed: list[tuple[str, Sequence[OwnerReference]]] = []
 
 
 class Telling:

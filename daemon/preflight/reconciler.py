@@ -5,8 +5,8 @@ pulls, secrets and pins are those of any job. Here is seen how far they are, and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from daemon import names
@@ -39,8 +39,7 @@ _ASK_AGAIN = 2.0
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Memory:
+class _Memory(msgspec.Struct):
     """What is known of one pod's announcement. Times are monotonic."""
 
     announced: NextRevision

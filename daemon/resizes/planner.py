@@ -5,8 +5,9 @@ far as there is room: what is given back counts once the kubelet's status shows 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+import msgspec
 
 from daemon.localpods.room import Room, is_taking, taken_by
 from daemon.objects.local_pods import LocalPod
@@ -21,15 +22,14 @@ _QOS = {"Guaranteed": 0, "Burstable": 1}
 _UNKNOWN = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True)
-class _Made:
+class _Made(msgspec.Struct):
     """A plan while it is made."""
 
-    steps: list[Step] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    questions: dict[str, Question] = field(default_factory=dict)
-    doubted: set[str] = field(default_factory=set)
-    wakes: list[float] = field(default_factory=list)
+    steps: list[Step] = []
+    verdicts: list[Verdict] = []
+    questions: dict[str, Question] = {}
+    doubted: set[str] = set()
+    wakes: list[float] = []
 
 
 def plan(seen: Observed) -> Plan:

@@ -1,6 +1,6 @@
 """What is kept in mind of a node's pods between two plans: what they take, and what was done for them."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from daemon import names
 from daemon.localpods.room import Changes, Room, is_taking, taken_by
@@ -55,8 +55,7 @@ class Standing:
         return asked or asks or old != new
 
 
-@dataclass(slots=True)
-class Doings:
+class Doings(msgspec.Struct):
     """What this process did for one pod, and learned of it. Times are the loop's."""
 
     wish: str = ""
@@ -72,18 +71,17 @@ class Doings:
     numbers: dict[str, Numbers | None] | None = None
     numbers_of: Fingerprint = ()
     numbers_at: float = 0.0
-    before: Changes = field(default_factory=dict)
+    before: Changes = {}
     """What the containers had that the wish names, when it was first seen."""
     usage: dict[str, int | None] | None = None
     """For one plan only."""
     problem: str = ""
 
 
-@dataclass(slots=True)
-class Remembered:
+class Remembered(msgspec.Struct):
     """The doings for all pods that ask, by UID."""
 
-    every: dict[str, Doings] = field(default_factory=dict)
+    every: dict[str, Doings] = {}
 
     def of(self, uid: str) -> Doings:
         """Those of one pod."""

@@ -1,9 +1,10 @@
 """What one agent knows of a pod's containers between two looks. Lost, all of it is found out anew."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final
+
+import msgspec
 
 from daemon.engine.clock import Clock
 from daemon.objects.local_pods import LocalPod
@@ -15,18 +16,17 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0
 """Seconds before a stop that failed is tried again: doubling from the first to the last."""
 
 
-@dataclass(slots=True)
-class PodMemory:
+class PodMemory(msgspec.Struct):
     """One pod, by its UID."""
 
-    records: dict[str, Record | Unreadable] = field(default_factory=dict)
+    records: dict[str, Record | Unreadable] = {}
     """What a container was made with never changes: while it runs, it is read once."""
-    read_at: dict[str, float] = field(default_factory=dict)
+    read_at: dict[str, float] = {}
     """Monotonic seconds of each reading."""
-    stops: dict[str, Stopping] = field(default_factory=dict)
-    tries: dict[str, Tries] = field(default_factory=dict)
-    since: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)
+    stops: dict[str, Stopping] = {}
+    tries: dict[str, Tries] = {}
+    since: dict[str, float] = {}
+    failures: dict[str, int] = {}
     """By ID, how often a stop has failed."""
     updated_at: float = -inf
     """Monotonic seconds of the last change that the kubelet takes for one: all but the status."""

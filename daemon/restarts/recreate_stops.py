@@ -5,9 +5,9 @@ Every task has this object's task group as its parent, and ends by calling ``on_
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
 import structlog
 
 from daemon.cri.errors import CriError
@@ -25,8 +25,7 @@ _LONGEST_PAUSE = 30.0
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Record:
+class _Record(msgspec.Struct):
     pod: Key
     attempt: Attempt
     tries: int

@@ -6,9 +6,9 @@ Who calls says which container: a successor has another ID and is never hit. The
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from daemon.cri.client import CriClient
@@ -41,8 +41,7 @@ class UnforeseenError(StopError):
     """Something was not thought of, and is in the log: the next try may go better."""
 
 
-@dataclass(slots=True, eq=False)
-class _Hook:
+class _Hook(msgspec.Struct, eq=False):
     """A preStop that runs, and what ends it early."""
 
     bound: asyncio.Timeout

@@ -6,9 +6,9 @@ or two later. So while a pod changes in place, the runtime is asked: what it say
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from math import inf
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -31,8 +31,7 @@ _PATIENCE = 15.0
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Wait:
+class _Wait(msgspec.Struct):
     """What is known of one pod. Times are monotonic."""
 
     generation: int
