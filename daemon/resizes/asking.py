@@ -1,11 +1,11 @@
 """Asks the runtime what containers may use, and what they use."""
 
-import asyncio
 from collections.abc import Iterator
 
 from daemon.cri.client import CriClient
 from daemon.cri.errors import CriError, NotFoundError
 from daemon.cri.types import Resources
+from daemon.engine.together import together
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.local_pods import ContainerStatus, LocalPod
 from daemon.resizes.runtime_numbers import Numbers
@@ -20,7 +20,7 @@ class RuntimeAsker:
     async def usage(self, pod: LocalPod) -> dict[str, int | None]:
         """By running container, the bytes of its working set; None where they cannot be read."""
         found = list(_running(pod))
-        answers = await asyncio.gather(*(self.used(each.container_id) for each in found))
+        answers = await together(self.used(each.container_id) for each in found)
         return dict(zip((each.name for each in found), answers, strict=True))
 
     async def numbers(self, pod: LocalPod) -> dict[str, Numbers | None]:
@@ -29,7 +29,7 @@ class RuntimeAsker:
         Raises CriError.
         """
         found = list(_running(pod))
-        answers = await asyncio.gather(*(self._limits(each) for each in found))
+        answers = await together(self._limits(each) for each in found)
         return dict(zip((each.name for each in found), answers, strict=True))
 
     def client_of(self, container_id: str) -> CriClient | None:

@@ -10,6 +10,7 @@ from daemon.cri.errors import CriError
 from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.reconciling import Controller
+from daemon.engine.together import together
 from daemon.kube.access import AccessError
 from daemon.kube.errors import ApiError
 from daemon.kube.informer import Informer
@@ -223,7 +224,7 @@ class Resizes:
         )
 
     async def _ask(self, pods: Mapping[str, LocalPod], questions: Mapping[str, Question]) -> None:
-        await asyncio.gather(*(self._answer(pods[uid], each) for uid, each in questions.items()))
+        await together(self._answer(pods[uid], each) for uid, each in questions.items())
 
     async def _answer(self, pod: LocalPod, question: Question) -> None:
         doings = self._remembered.of(pod.metadata.uid)

@@ -15,6 +15,7 @@ from daemon.debug.views import PodsView
 from daemon.engine.lifecycle import Closable, Part
 from daemon.engine.objects import NotFoundError as GoneError
 from daemon.engine.reconciling import Controller
+from daemon.engine.together import together
 from daemon.kube.errors import RefusedError
 from daemon.localpods.conditions import news
 from daemon.localpods.surroundings import PodSurroundings
@@ -155,7 +156,7 @@ class DriftRestarts:
 
     async def _look(self, pod: LocalPod, memory: PodMemory, looks: Sequence[Look]) -> bool:
         """Read what containers run with; False when a runtime did not answer."""
-        answers = await asyncio.gather(*(self._record(look) for look in looks))
+        answers = await together(self._record(look) for look in looks)
         for look, answer in zip(looks, answers, strict=True):
             if answer is not None:
                 memory.note_record(look.container_id, answer, self._around.clock.monotonic())

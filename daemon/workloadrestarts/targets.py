@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daemon.engine.together import together
 from daemon.kube.client import ApiClient
 from daemon.kube.errors import MissingError
 from daemon.kube.resources import TARGETS
@@ -89,7 +90,7 @@ class Targets:
             if owner is not None and owner.kind == "ReplicaSet" and owner.uid not in self._deployments:
                 unknown[owner.uid] = Key(pod.metadata.namespace, owner.name)
         limit = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._read(uid, key, limit) for uid, key in unknown.items()))
+        await together(self._read(uid, key, limit) for uid, key in unknown.items())
 
     async def _read(self, uid: str, key: Key, limit: asyncio.Semaphore) -> None:
         async with limit:

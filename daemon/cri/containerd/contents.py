@@ -12,6 +12,7 @@ from daemon.cri.containerd.v1.content_grpc import ContentStub
 from daemon.cri.errors import CallFailedError, NotFoundError
 from daemon.cri.extras import Ingest
 from daemon.cri.manifests import LARGEST, Index, Manifest, ManifestError, parse
+from daemon.engine.together import together
 
 _DIGEST: Final = re.compile(r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?![0-9a-f])")
 _STILL_WRITTEN: Final = "directory not empty"
@@ -56,7 +57,7 @@ class ContentStore:
     async def present(self, digests: Collection[str]) -> frozenset[str]:
         """Ask which of *digests* are whole."""
         # One by one, side by side: a list with filters makes containerd walk the whole store.
-        found = await asyncio.gather(*(self._has(digest) for digest in digests))
+        found = await together(self._has(digest) for digest in digests)
         return frozenset(digest for digest, has in zip(digests, found, strict=True) if has)
 
     async def abort(self, digests: Collection[str]) -> None:
