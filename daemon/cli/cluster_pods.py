@@ -1,14 +1,13 @@
 """``kubectl inplaced why`` for pods and restarts: what is read of the cluster for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from daemon import names
 from daemon.cli.cluster import Cluster
 from daemon.cli.errors import CliError
-from daemon.cli.output import clean
-from daemon.cli.resize_words import room_lines, waits_since
-from daemon.cli.rollouts import why_update
+from daemon.cli.resize_words import room_lines
+from daemon.cli.rollouts import Rollout, headline, quiet_pods, rollout_of, why_rollout, why_update
 from daemon.cli.why_pods import PodScene, why_pod, why_request, why_restart, why_workload
 from daemon.kube.resources import CLONE_SETS, LOCAL_NODES, RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
 from daemon.kube.selections import Selection, only
@@ -41,18 +40,21 @@ def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: st
 
 def _about(cluster: Cluster, pod: LocalPod, scene: PodScene) -> Iterator[str]:
     """All that is known of what one pod waits for. Raises CliError."""
-    yield from why_pod(pod, scene)
-    yield from (f"    {clean(line)}" for line in _room(cluster, pod))
-    yield from (f"  {line}" for line in _rollout(cluster, pod))
+    yield from why_pod(pod, scene, list(_room(cluster, pod)))
+    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    if owner is None or owner.kind != CLONE_SETS.kind:
+        return
+    reference = WorkloadReference(api_version=owner.api_version, kind=owner.kind, name=owner.name)
+    rollout = _rollout(cluster, reference, pod.metadata.namespace)
+    if rollout is not None:
+        found = list(why_update(rollout, pod.metadata.name))
+        yield from (f"  {line}" for line in (*found, *([headline(rollout)] if found else [])))
 
 
 def _room(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
-    """Of a pod that waits for room: since when, and who holds it."""
+    """Who holds the room that the pod waits for, if it does."""
     told = condition_of(pod, names.RESOURCES_IN_SYNC)
-    if told is None or told.status == "True":
-        return
-    yield waits_since(pod)
-    if told.reason not in {Outcome.DEFERRED, Outcome.INFEASIBLE}:
+    if told is None or told.status == "True" or told.reason != Outcome.DEFERRED:
         return
     node = pod.spec.node_name
     try:
@@ -65,14 +67,17 @@ def _room(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
         yield from room_lines(pod, each, pods)
 
 
-def _rollout(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
-    """Where the pod is in its CloneSet's rollout, if it has one. Raises CliError."""
-    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
-    if owner is None or owner.kind != CLONE_SETS.kind:
-        return
-    for obj in cluster.objects(CLONE_SETS, only(owner.name, pod.metadata.namespace)):
-        if obj.metadata.uid == owner.uid:
-            yield from why_update(obj, pod, cluster.now())
+def _rollout(
+    cluster: Cluster, reference: WorkloadReference, namespace: str, pods: Sequence[LocalPod] | None = None
+) -> Rollout | None:
+    """The rollout of a CloneSet, if it is one that is there. Raises CliError."""
+    if reference.kind != CLONE_SETS.kind:
+        return None
+    sets = cluster.objects(CLONE_SETS, only(reference.name, namespace))
+    if not sets:
+        return None
+    found = pods if pods is not None else cluster.pods_of(reference, namespace)
+    return rollout_of(sets[0], found, cluster.now())
 
 
 def why_workload_pods(
@@ -81,7 +86,27 @@ def why_workload_pods(
     """What the pods of a workload wait for. Raises CliError."""
     pods = cluster.pods_of(reference, namespace)
     scene = _scene(cluster, namespace, release)
-    yield from why_workload(reference, [(pod, list(_about(cluster, pod, scene))) for pod in pods], scene)
+    rollout = _rollout(cluster, reference, namespace, pods)
+    about = [(pod, list(_in_workload(cluster, pod, scene, rollout))) for pod in pods]
+    yield from why_workload(reference, about, scene, list(why_rollout(rollout)) if rollout else ())
+
+
+def _in_workload(cluster: Cluster, pod: LocalPod, scene: PodScene, rollout: Rollout | None) -> Iterator[str]:
+    """What one pod waits for, less what is said of the whole workload."""
+    yield from why_pod(pod, scene, list(_room(cluster, pod)))
+    if rollout is not None and pod.metadata.name not in quiet_pods(rollout):
+        yield from (f"  {line}" for line in why_update(rollout, pod.metadata.name))
+
+
+def clone_set_of(cluster: Cluster, name: str, namespace: str) -> WorkloadReference | None:
+    """The CloneSet of that name, if there is one: it may be named without its kind. Raises CliError."""
+    try:
+        found = cluster.objects(CLONE_SETS, only(name, namespace))
+    except CliError:  # without the kind, or the right to read it, nothing of that name is known
+        return None
+    if not found:
+        return None
+    return WorkloadReference(api_version=names.KRUISE_API, kind=CLONE_SETS.kind, name=name)
 
 
 def _scene(cluster: Cluster, namespace: str, release: str) -> PodScene:

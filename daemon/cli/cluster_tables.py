@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daemon.cli.cluster import Cluster
-from daemon.cli.cluster_pods import KINDS, why_pods, why_workload_pods
+from daemon.cli.cluster_pods import KINDS, clone_set_of, why_pods, why_workload_pods
 from daemon.cli.errors import NotFoundError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
@@ -71,10 +71,13 @@ def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
     lines = list(why_pods(cluster, kind, rest, namespace, release)) if kind in {"", *KINDS} else []
     if not lines and kind not in KINDS:
         lines = list(_found(cluster, kind, rest, namespace, scene_of(cluster, release)))
+    if not kind and (found := clone_set_of(cluster, rest, namespace)) is not None:
+        lines += why_workload_pods(cluster, found, namespace, release)
     if not lines:
         raise NotFoundError(
-            f"no job {name!r} in namespace {namespace}, no pod or restart, and no node of that name; "
-            "'kubectl inplaced jobs -A', 'get pods' and 'nodes' list what there is"
+            f"{name!r} is no pod, job, restart or CloneSet in namespace {namespace}, and no node; "
+            "'kubectl inplaced get pods -A', 'jobs -A' and 'nodes' list what there is; "
+            "other workloads are named with their kind, as in deploy/web"
         )
     sys.stdout.write("\n".join(lines) + "\n")
     return Exit.DONE

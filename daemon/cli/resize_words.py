@@ -1,7 +1,7 @@
 """What ``kubectl inplaced resize`` asks of pods, and how it tells what becomes of it. Pure."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -202,7 +202,7 @@ def room_lines(pod: LocalPod, node: LocalNode, pods: Sequence[LocalPod]) -> Iter
     """Who holds the room that *pod* waits for."""
     free, whole = free_of(node, pods), allocatable_of(node)
     name = node.metadata.name
-    yield f"node {name} has {_shown(whole)} for pods, {_shown(free.most(Room()))} of it is free"
+    yield f"node {name} has {_shown(whole)} for pods, of which {_shown(free.most(Room()))} is free"
     rivals = (each for each in pods if is_taking(each) and each.metadata.uid != pod.metadata.uid)
     others = [each for each in rivals if taken_by(each) != Room()]
     ranked = sorted(others, key=lambda each: _share(taken_by(each), whole), reverse=True)
@@ -228,21 +228,17 @@ def _since(pod: LocalPod) -> str:
     return f" since {_time(record.since)}" if record is not None else ""
 
 
-def waits_since(pod: LocalPod) -> str:
-    """Since when a resize is in its state; empty when nothing is recorded."""
-    return _since(pod).strip()
-
-
 def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _shown(room: Room) -> str:
-    words: Iterable[str] = (
+    words = [
         f"{resource} {quantities.readable(resource, count)}"
         for resource, count in zip(quantities.RESIZABLE, room, strict=True)
-    )
-    return " and ".join(words)
+        if count
+    ]
+    return " and ".join(words) or "nothing"
 
 
 def _share(room: Room, whole: Room) -> float:

@@ -1,6 +1,6 @@
 """A CloneSet's rollout as a person sees it: how far the set is, and each pod's step with its reason. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, Literal
 
@@ -29,6 +29,11 @@ _ORDER: Final[tuple[Step, ...]] = (
     *("Changing", "Held", "Preparing", "Starting", "Pending", "Deleting", "Waiting", "Stays", "Done"),
 )
 _PATIENCE: Final = 600.0
+_QUIET: Final[Mapping[Step, tuple[str, str]]] = {
+    "Waiting": ("wait for their turn", "waits for its turn"),
+    "Stays": ("stay as they are, kept by the partition", "stays as it is, kept by the partition"),
+}
+"""Of many pods, and of one."""
 UNSEEN: Final = (
     "nobody has looked at the newest spec yet: does the controller run, with its setting clone-sets?"
 )
@@ -59,6 +64,7 @@ class Rollout(View, frozen=True, kw_only=True):
     message: str = ""
     done: bool = False
     failed: bool = False
+    paused: bool = False
     pods: tuple[PodStep, ...] = ()
 
 
@@ -83,26 +89,49 @@ def rollout_of(obj: CloneSet, pods: Iterable[LocalPod], now: datetime) -> Rollou
         message=clean(ready.message) if ready is not None and newest else UNSEEN,
         done=newest and ready is not None and ready.status == "True",
         failed=newest and stalled is not None and stalled.status == "True",
+        paused=settings.paused,
         pods=tuple(sorted(steps, key=lambda each: (_ORDER.index(each.step), each.name))),
     )
 
 
-def why_update(obj: CloneSet, pod: LocalPod, now: datetime) -> Iterator[str]:
-    """Where the pod is in the rollout of *obj*, unless it has come through it."""
-    rollout = rollout_of(obj, [pod], now)
-    (step,) = rollout.pods
-    if step.step != "Done":
-        yield f"its rollout: {step.step}" + (f", {step.reason}" if step.reason else "")
-        yield headline(rollout)
+def why_update(rollout: Rollout, pod: str) -> Iterator[str]:
+    """Where that pod is in the rollout, unless it has come through it."""
+    for each in rollout.pods:
+        if each.name == pod and each.step != "Done":
+            # How far the node is, the pod's own condition tells.
+            said = each.reason if each.step != "Preparing" else ""
+            yield f"its rollout: {each.step}" + (f", {said}" if said else "")
+
+
+def why_rollout(rollout: Rollout) -> Iterator[str]:
+    """How far the rollout is, and how many pods have not begun to change."""
+    if not rollout.done or _paused(rollout):
+        yield f"rollout to {rollout.revision}: {headline(rollout).partition(': ')[2]}"
+    for step, words in _QUIET.items():
+        count = len(quiet_pods(rollout, step))
+        if count:
+            yield f"{count} {'pod' if count == 1 else 'pods'} {words[count == 1]}"
+
+
+def quiet_pods(rollout: Rollout, *steps: Step) -> set[str]:
+    """The names of pods of which no more is to be said than that they have not begun to change."""
+    return {each.name for each in rollout.pods if each.step in (steps or _QUIET)}
 
 
 def headline(rollout: Rollout) -> str:
     """The set's state on one line, as the controller tells it; counted here while it has told nothing yet."""
     if rollout.message and rollout.message != UNSEEN:
-        return f"cloneset/{rollout.name}: {rollout.message}"
+        return f"cloneset/{rollout.name}: {rollout.message}{_paused(rollout)}"
     count = f"{rollout.updated} of {rollout.expected} updated"
     count += f", {rollout.available} of {rollout.replicas} available"
-    return f"cloneset/{rollout.name}: {count}" + (f"; {rollout.message}" if rollout.message else "")
+    said = f"; {rollout.message}" if rollout.message else ""
+    return f"cloneset/{rollout.name}: {count}{said}{_paused(rollout)}"
+
+
+def _paused(rollout: Rollout) -> str:
+    """That nothing more begins to change, if there is something."""
+    held = rollout.paused and rollout.updated < rollout.expected
+    return "; it is paused by updateStrategy.paused" if held else ""
 
 
 def ended(rollout: Rollout) -> str:

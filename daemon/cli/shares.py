@@ -8,7 +8,7 @@ from daemon.debug.views import View
 from daemon.nodeimages.pulling import remedy_for
 from daemon.objects.images import ImagePullJob, ImageTag, ImageTagStatus, NodeImage
 from daemon.objects.meta import condition_of
-from daemon.pulljobs.wording import COMPLETED
+from daemon.pulljobs.wording import COMPLETED, RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,8 @@ def remark_of(job: ImagePullJob) -> str:
     ready = condition_of(job.status.conditions, "Ready")
     if job.status.completion_time is not None and not job.status.desired and ready is not None:
         return ready.message
-    return "" if job.status.message == COMPLETED else message_of(job)
+    said = job.status.message
+    return "" if said == COMPLETED or said.startswith(f"{RUNNING}, ") else message_of(job)
 
 
 def silent_for(renewed: datetime | None, now: datetime) -> float | None:

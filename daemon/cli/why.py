@@ -46,8 +46,9 @@ class Scene:
 
 def why_job(job: ImagePullJob, scene: Scene) -> Iterator[str]:
     """What the job is waiting for: a headline, then a line for each node that is not done."""
-    yield f"imagepulljob/{job.metadata.name}: {clean(_headline(job, scene.now))}"
     shares = shares_by_job(scene.node_images.values(), [job.metadata.uid])[job.metadata.uid]
+    failures = any(share.phase == "Failed" for share in shares)
+    yield f"imagepulljob/{job.metadata.name}: {clean(_headline(job, scene.now, listed=failures))}"
     if job.status.completion_time is None:
         yield from _queue(job, shares)
     open_ones = [share for share in shares if share.phase != "Succeeded"]
@@ -67,16 +68,31 @@ def _beside(share: Share, scene: Scene) -> Sequence[Share]:
     return list(shares_of(node_image)) if node_image is not None else []
 
 
-def _headline(job: ImagePullJob, now: datetime) -> str:
+def _headline(job: ImagePullJob, now: datetime, *, listed: bool) -> str:
+    """The job in a line; where its failures are *listed* below, it does not repeat the first."""
     status = job.status
     if job.metadata.deletion_timestamp is not None:
         return "is being removed"
     if status.completion_time is not None:
         return f"is over. {_counts(job)}"
-    return _obstacle(job, now) or _counts(job)
+    return (
+        _obstacle(job, now, listed=listed)
+        or f"{_counts(job)}{_for_ever(job, everywhere=_is_everywhere(job))}"
+    )
 
 
-def _obstacle(job: ImagePullJob, now: datetime) -> str:
+def _is_everywhere(job: ImagePullJob) -> bool:
+    return bool(job.status.desired) and job.status.succeeded == job.status.desired
+
+
+def _for_ever(job: ImagePullJob | ImageListPullJob, *, everywhere: bool) -> str:
+    """Why a job that has nothing left to do is not over."""
+    if job.spec.completion_policy.type != "Never" or not everywhere:
+        return ""
+    return "; it goes on with nodes that come, as completionPolicy.type is Never"
+
+
+def _obstacle(job: ImagePullJob, now: datetime, *, listed: bool) -> str:
     """What keeps the whole job from going on; empty when nothing does."""
     status, created = job.status, job.metadata.creation_timestamp
     if status.start_time is None and not status.conditions:
@@ -87,7 +103,8 @@ def _obstacle(job: ImagePullJob, now: datetime) -> str:
         return f"nobody has taken it up for {age(waited)}; is the controller running? {command}"
     stalled = condition_of(status.conditions, "Stalled")
     if stalled is not None and stalled.status == "True":
-        return f"is stalled, {stalled.reason}: {stalled.message}"
+        said = stalled.message.partition("; ")[0] if listed else stalled.message
+        return f"is stalled, {stalled.reason}: {said}"
     if job.spec.parallelism in (0, "0", "0%"):
         return "is paused: spec.parallelism is 0"
     if not status.desired:
@@ -134,14 +151,24 @@ def _share(share: Share, of_node: Sequence[Share], scene: Scene) -> str:
 
 def why_list(job: ImageListPullJob, children: Sequence[ImagePullJob], scene: Scene) -> Iterator[str]:
     """What the list is waiting for: a headline, then its jobs that are not done."""
-    status = job.status
-    ready = condition_of(status.conditions, "Ready")
-    said = f" ({ready.message})" if ready is not None and ready.message else ""
-    counts = f"{status.succeeded} of {status.desired} images are everywhere"
-    yield clean(f"imagelistpulljob/{job.metadata.name}: {counts}{said}")
+    yield clean(f"imagelistpulljob/{job.metadata.name}: {_list_headline(job, children)}")
     for child in children:
-        if child.status.completion_time is None or child.status.failed:
+        if not _is_everywhere(child) and (child.status.completion_time is None or child.status.failed):
             yield from (f"  {line}" for line in why_job(child, scene))
+
+
+def _list_headline(job: ImageListPullJob, children: Sequence[ImagePullJob]) -> str:
+    """How far the list is; what its jobs say for themselves stands below."""
+    stalled = condition_of(job.status.conditions, "Stalled")
+    if stalled is not None and stalled.status == "True" and not job.status.failed_image_statuses:
+        return f"is stalled, {stalled.reason}: {stalled.message}"
+    everywhere = sum(map(_is_everywhere, children))
+    failed = len(job.status.failed_image_statuses)
+    total = len(job.spec.images)
+    counts = f"{everywhere} of {total} images are on all their nodes"
+    counts += f", {failed} failed" if failed else ""
+    over = "is over. " if job.status.completion_time is not None else ""
+    return f"{over}{counts}{_for_ever(job, everywhere=everywhere == total)}"
 
 
 def why_node(name: str, scene: Scene) -> Iterator[str]:

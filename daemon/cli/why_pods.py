@@ -15,6 +15,7 @@ from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodConditi
 from daemon.objects.meta import selects
 from daemon.objects.pod_readiness import blockers
 from daemon.objects.recreates import ContainerRecreateRequest
+from daemon.objects.resizes import record_of
 from daemon.objects.workload_restarts import WorkloadReference, WorkloadRestart
 from daemon.workloadrestarts.standing import is_ready
 
@@ -23,6 +24,7 @@ _OURS: Final = {
     names.RESOURCES_IN_SYNC: "its resources are not in sync",
     names.NEXT_REVISION_READY: "what it becomes next is not prepared",
 }
+_INDENT: Final = "  "
 UNSEEN: Final = 10.0
 """Seconds after which a request that nobody took up is worth a word."""
 
@@ -47,13 +49,15 @@ class PodScene:
         return f"the agent of node {node} has been silent for {age(seconds)}" if seconds > SILENT else ""
 
 
-def why_pod(pod: LocalPod, scene: PodScene) -> Iterator[str]:
-    """What the pod is waiting for: a headline, then a line for each reason."""
-    of_agent = [*_changes(pod), *_asked(pod, scene)]
+def why_pod(pod: LocalPod, scene: PodScene, room: Sequence[str] = ()) -> Iterator[str]:
+    """What the pod is waiting for: a headline, then a line for each reason; *room* explains a resize."""
+    of_agent = [*_changes(pod, scene.now, room), *_asked(pod, scene)]
     silence = scene.silence(pod.spec.node_name) if of_agent else ""
     reasons = [*_containers(pod), *of_agent, *([silence] if silence else [])]
     yield f"pod/{pod.metadata.name}: {_headline(pod, reasons)}"
-    yield from (f"  {clean(reason)}" for reason in reasons)
+    for reason in reasons:
+        beneath = _INDENT if reason.startswith(_INDENT) else ""
+        yield f"{_INDENT}{beneath}{clean(reason.removeprefix(beneath))}"
 
 
 def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:
@@ -66,7 +70,7 @@ def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:
     )
 
 
-def _changes(pod: LocalPod) -> Iterator[str]:
+def _changes(pod: LocalPod, now: datetime, room: Sequence[str]) -> Iterator[str]:
     """What the pod itself says of changes that its node's agent has a part in."""
     conditions = {each.type: each for each in pod.status.conditions}
     updating = conditions.get(names.IN_PLACE_UPDATE_READY)
@@ -77,11 +81,20 @@ def _changes(pod: LocalPod) -> Iterator[str]:
     for type_, words in _OURS.items():
         condition = conditions.get(type_)
         if condition is not None and condition.status != "True":
-            yield f"{words}{_said(condition)}"
+            yield f"{words}{_said(condition, _since(pod, condition, now))}"
+            if type_ == names.RESOURCES_IN_SYNC:
+                yield from (f"{_INDENT}{line}" for line in room)
 
 
-def _said(condition: LocalPodCondition) -> str:
-    words = ": ".join(part for part in (condition.reason, condition.message) if part)
+def _since(pod: LocalPod, condition: LocalPodCondition, now: datetime) -> str:
+    """For how long it has been like this; of a resize its record knows, as reasons change."""
+    record = record_of(pod) if condition.type == names.RESOURCES_IN_SYNC else None
+    moment = record.since if record is not None else condition.last_transition_time
+    return f" for {age((now - moment).total_seconds())}" if moment is not None else ""
+
+
+def _said(condition: LocalPodCondition, since: str = "") -> str:
+    words = ": ".join(part for part in (f"{condition.reason}{since}", condition.message) if part)
     return f": {words}" if words else ""
 
 
@@ -162,11 +175,15 @@ def means(restart: WorkloadRestart, pod: LocalPod) -> bool:
 
 
 def why_workload(
-    reference: WorkloadReference, pods: Sequence[tuple[LocalPod, Sequence[str]]], scene: PodScene
+    reference: WorkloadReference,
+    pods: Sequence[tuple[LocalPod, Sequence[str]]],
+    scene: PodScene,
+    rollout: Sequence[str] = (),
 ) -> Iterator[str]:
     """What a workload's pods wait for, each given with its own lines: only those that wait are listed."""
     ready = sum(is_ready(pod) for pod, _ in pods)
     yield f"{reference}: {ready} of {len(pods)} pods are ready"
+    yield from (f"  {clean(line)}" for line in rollout)
     for restart in scene.restarts:
         if restart.status.completion_time is None and restart.spec.workload_ref == reference:
             yield "  " + clean(f"workloadrestart/{restart.metadata.name}: {_state(restart, scene.now)}")

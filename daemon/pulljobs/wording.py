@@ -10,6 +10,7 @@ from daemon.objects.meta import Condition
 from daemon.pulljobs.shares import JobShares
 
 COMPLETED = "job has completed"
+RUNNING = "job is running"
 OVERDUE = "job exceeds activeDeadlineSeconds"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """A node gives this reason, too, for what it could not do in time."""
@@ -22,9 +23,9 @@ def running(job: ImagePullJob, shares: JobShares, now: datetime, *, asked: int) 
     done = tally.desired - tally.active - len(tally.untold)
     active = tally.active + asked
     if active or done:
-        message = f"job is running, progress {100 * done / max(tally.desired, 1):.1f}%"
+        message = f"{RUNNING}, progress {100 * done / max(tally.desired, 1):.1f}%"
     else:
-        message = "job is running, no progress"
+        message = f"{RUNNING}, no progress"
     if shares.is_over:  # a Never job whose nodes are all served
         conditions = _conditions_over(job, shares, now)
     else:

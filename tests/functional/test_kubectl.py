@@ -223,4 +223,4 @@ def test_why_finds_a_job_a_node_and_says_when_there_is_neither(
     assert run(fake, "why", "node/node-1") == 0
     assert "node/node-1: 0 of 1 images are there" in capsys.readouterr().out
     assert run(fake, "why", "nothing") == 1
-    assert "no job 'nothing' in namespace shop" in capsys.readouterr().err
+    assert "'nothing' is no pod, job, restart or CloneSet in namespace shop" in capsys.readouterr().err

@@ -28,7 +28,14 @@ def run(fake: FakeCluster, *words: str) -> int:
     return main(["rollout", "status", *words, "--kubeconfig", str(fake.kubeconfig)])
 
 
-def store(fake: FakeCluster, *, ready: str = "False", stalled: str = "False", updated: int = 1) -> None:
+def store(
+    fake: FakeCluster,
+    *,
+    ready: str = "False",
+    stalled: str = "False",
+    updated: int = 1,
+    **strategy: Any,
+) -> None:
     """A set of two pods, of which so many are updated."""
     conditions = [
         {"type": type_, "status": status, "reason": "Updating", "message": "goes on"}
@@ -44,6 +51,7 @@ def store(fake: FakeCluster, *, ready: str = "False", stalled: str = "False", up
     }
     spec = {
         "replicas": 2,
+        "updateStrategy": strategy,
         "selector": {"matchLabels": {"app": "web"}},
         "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app"}]}},
     }
@@ -193,6 +201,50 @@ def test_why_tells_where_a_pod_is_in_the_rollout(
     assert code == 0
     assert "  its rollout: Waiting\n" in out
     assert "  cloneset/web: goes on\n" in out
+
+
+@pytest.mark.parametrize("name", ["cloneset/web", "web"])
+def test_why_tells_of_a_set_how_far_it_is_and_of_those_pods_that_move(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    store(fake)
+    store_pod(fake, "web-a", "web-old")
+    store_pod(fake, "web-b", "web-new", ready=False)
+
+    code = main(["why", name, "--kubeconfig", str(fake.kubeconfig)])
+
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cloneset/web: 1 of 2 pods are ready",
+        "  rollout to web-new: goes on",
+        "  1 pod waits for its turn",
+        "  pod/web-b: is not ready, and nothing is asked of it",
+        "    its rollout: Starting, is not ready yet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (
+            {"paused": True},
+            [
+                "  rollout to web-new: goes on; it is paused by updateStrategy.paused",
+                "  1 pod waits for its turn",
+            ],
+        ),
+        ({"partition": 1}, ["  1 pod stays as it is, kept by the partition"]),
+    ],
+)
+def test_why_tells_that_a_rollout_is_paused_or_kept_by_its_partition(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str], strategy: dict[str, Any], said: list[str]
+) -> None:
+    store(fake, ready="True", **strategy)
+    store_pod(fake, "web-a", "web-old")
+
+    main(["why", "web", "--kubeconfig", str(fake.kubeconfig)])
+
+    assert capsys.readouterr().out.splitlines()[1:] == said
 
 
 def test_other_kinds_are_refused(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:

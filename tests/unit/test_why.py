@@ -4,13 +4,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.cli.contexts import namespace_of
 from daemon.cli.shares import Tracked, result_of, shares_by_job, track
-from daemon.cli.why import Scene, why_job, why_node
+from daemon.cli.why import Scene, why_job, why_list, why_node
 from daemon.objects.images import (
     AgentStatus,
+    CompletionPolicy,
+    FailedImageStatus,
     ImageEntry,
+    ImageListPullJob,
+    ImageListPullJobSpec,
+    ImageListPullJobStatus,
     ImagePullJob,
     ImagePullJobSpec,
     ImagePullJobStatus,
@@ -35,6 +41,10 @@ def job(parallelism: int | None = 2, age: float = 5, **status: Any) -> ImagePull
         spec=ImagePullJobSpec(image="app:v1", parallelism=parallelism),
         status=ImagePullJobStatus(**({"start_time": NOW} | status if status else {})),
     )
+
+
+def never(made: ImagePullJob) -> ImagePullJob:
+    return replace(made, spec=replace(made.spec, completion_policy=CompletionPolicy(type="Never")))
 
 
 def node(name: str, *, version: int = 0, **status: Any) -> NodeImage:
@@ -66,6 +76,14 @@ def scene(*nodes: NodeImage, silent: float = 0) -> Scene:
             "is over. 3 of 3 nodes have the image",
         ),
         (job(desired=3, succeeded=1, failed=1, message="x"), "1 of 3 nodes have the image, 1 failed (x)"),
+        (
+            job(desired=2, succeeded=1, message="job is running, progress 50.0%"),
+            "1 of 2 nodes have the image",
+        ),
+        (
+            never(job(desired=2, succeeded=2)),
+            "2 of 2 nodes have the image; it goes on with nodes that come, as completionPolicy.type is Never",
+        ),
         (
             job(desired=1, conditions=(Condition(type="Stalled", status="True", reason="R", message="m"),)),
             "is stalled, R: m",
@@ -106,6 +124,58 @@ def test_each_node_that_is_not_done_says_what_it_waits_for(status: dict[str, Any
     _, line = why_job(job(desired=1), scene(node("n1", **status)))
 
     assert line.startswith(f"  n1: {said}")
+
+
+def test_a_failure_that_is_listed_is_not_told_in_the_headline_too() -> None:
+    message = "1 of 1 nodes failed; n1: gone"
+    stalled = Condition(type="Stalled", status="True", reason="ImageNotFound", message=message)
+    failed = node("n1", phase="Failed", reason="ImageNotFound", message="gone", completion_time=NOW)
+
+    headline, line = why_job(job(desired=1, failed=1, conditions=(stalled,)), scene(failed))
+
+    assert headline == "imagepulljob/web: is stalled, ImageNotFound: 1 of 1 nodes failed"
+    assert line.startswith("  n1: failed. ImageNotFound: gone")
+
+
+def a_list(*, images: int = 2, **status: Any) -> ImageListPullJob:
+    return ImageListPullJob(
+        metadata=ObjectMeta(name="list", namespace="shop", uid="u2"),
+        spec=ImageListPullJobSpec(
+            images=tuple(f"app:v{number}" for number in range(images)),
+            completion_policy=CompletionPolicy(type="Never"),
+        ),
+        status=ImageListPullJobStatus(desired=images, **status),
+    )
+
+
+def test_a_list_that_never_ends_counts_what_is_everywhere_and_names_only_what_is_not() -> None:
+    done, waiting = never(job(desired=1, succeeded=1)), never(job(desired=1))
+
+    headline, line, *_ = why_list(a_list(), [done, waiting], scene())
+
+    assert headline == "imagelistpulljob/list: 1 of 2 images are on all their nodes"
+    assert line == "  imagepulljob/web: 0 of 1 nodes have the image"
+    (alone,) = why_list(a_list(images=1), [done], scene())
+    assert alone == (
+        "imagelistpulljob/list: 1 of 1 images are on all their nodes;"
+        " it goes on with nodes that come, as completionPolicy.type is Never"
+    )
+
+
+def test_a_list_with_failures_counts_them_and_leaves_their_reasons_to_its_jobs() -> None:
+    failed = FailedImageStatus(image_pull_job="web", name="app:v1", message="n1: gone")
+
+    headline, *_ = why_list(a_list(failed_image_statuses=(failed,)), [job(desired=1, failed=1)], scene())
+
+    assert headline.startswith("imagelistpulljob/list: 0 of 2 images are on all their nodes, 1 failed")
+
+
+def test_a_list_that_cannot_be_carried_out_says_why() -> None:
+    stalled = Condition(type="Stalled", status="True", reason="Invalid", message="spec.images: none")
+
+    (said,) = why_list(a_list(conditions=(stalled,)), [], scene())
+
+    assert said == "imagelistpulljob/list: is stalled, Invalid: spec.images: none"
 
 
 def test_a_node_whose_agent_is_silent_is_said_to_be() -> None:

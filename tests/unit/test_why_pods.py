@@ -95,6 +95,25 @@ def test_a_condition_says_what_keeps_the_pod(condition: LocalPodCondition, said:
     assert f"  {said}" in lines(placed(pod(ready=False), condition), scene())
 
 
+def test_for_how_long_it_waits_stands_beside_the_reason_and_who_holds_the_room_beneath() -> None:
+    deferred = LocalPodCondition(
+        type=names.RESOURCES_IN_SYNC,
+        status="False",
+        reason="Deferred",
+        message="waits for room",
+        last_transition_time=NOW,
+    )
+    asked = told(request(restart(), placed(pod())), "Pending", "waits for the agent")
+
+    _, *said = why_pod(placed(pod(), deferred), scene(asked), ["cpu 1 is held by shop/db"])
+
+    assert said == [
+        "  its resources are not in sync: Deferred for 60s: waits for room",
+        "    cpu 1 is held by shop/db",
+        f"  containerrecreaterequest/{asked.metadata.name} is Pending: waits for the agent",
+    ]
+
+
 def test_a_container_in_the_launch_order_names_those_before_it() -> None:
     held = placed(ordered([5, 1], ["waiting", "waiting"], {gate(5): "true"}))
 
