@@ -20,7 +20,7 @@ from daemon.inplace.presence import Presence, presence_of, quiet_left
 from daemon.inplace.rollouts import News, Rollout, has_given_up, jobs_for, labelled, news_of
 from daemon.inplace.templates import Revision
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import ApiError, ForbiddenError
+from daemon.kube.errors import ApiError, ForbiddenError, ServerError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import strategic_merge_patch
 from daemon.objects.images import ImagePullJob, NodeImage
@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 _AT_ONCE = 16
 """Pods that are told at the same time."""
+
+_WEBHOOK = "failed calling webhook"
+"""What the API server says of a webhook that does not answer: one that was left behind never will."""
 
 log = structlog.get_logger()
 
@@ -139,7 +142,9 @@ class Announcing:
                 known[job.metadata.name] = await self._jobs.create(job)
             except AlreadyExistsError:  # somebody else's, or the watch is late: the pods will tell
                 log.info("a job of that name is there already", job=str(job.metadata.key))
-            except (InvalidError, ForbiddenError) as error:
+            except (InvalidError, ForbiddenError, ServerError) as error:
+                if isinstance(error, ServerError) and _WEBHOOK not in error.message:
+                    raise
                 log.warning("image not fetched beforehand", job=str(job.metadata.key), error=str(error))
                 if _can_be_pulled(job.spec.image):
                     missing.add(job.spec.image)

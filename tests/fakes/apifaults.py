@@ -42,6 +42,7 @@ class Fault:
 
     status: int = 0
     """Answer with this instead of doing it; 0 means do it."""
+    message: str = "this was injected"
     verb: str = ""
     resource: str = ""
     name: str = ""

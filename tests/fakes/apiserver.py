@@ -189,9 +189,7 @@ class FakeApiServer:
         fault.times -= 1
         response: web.StreamResponse
         if fault.status:
-            refusal = RefusalError(
-                fault.status, REASONS[fault.status], "this was injected", tuple(fault.causes)
-            )
+            refusal = RefusalError(fault.status, REASONS[fault.status], fault.message, tuple(fault.causes))
             response = refused(refusal, fault.retry_after)
         else:
             response = await self._answer(request, target, asked)

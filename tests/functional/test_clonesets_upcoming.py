@@ -8,6 +8,7 @@ from daemon import names
 from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.metrics import Metrics
+from tests.fakes.apifaults import Fault
 from tests.fakes.kubelet import NODES
 from tests.fakes.preparing import SimulatedAgents
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
@@ -53,6 +54,35 @@ async def test_a_rollout_is_prepared_and_nothing_of_it_is_left() -> None:
             for pod in world.pods()
             for each in pod["status"]["conditions"]
         )
+
+
+async def test_a_rollout_goes_on_unprepared_where_a_webhook_that_is_down_keeps_it_from_its_jobs() -> None:
+    async with _world() as (world, _):
+        message = 'Internal error occurred: failed calling webhook "vimagepulljob.kb.io": no endpoints'
+        world.server.fail(
+            Fault(verb="create", resource="imagepulljobs", status=500, message=message, times=10_000)
+        )
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert world.images() == ["app:2"] * 3
+
+
+async def test_a_rollout_that_cannot_be_prepared_for_now_says_so_and_goes_on_later() -> None:
+    async with _world() as (world, _):
+        fault = Fault(verb="create", resource="imagepulljobs", status=503, times=10_000)
+        world.server.fail(fault)
+
+        world.set_image("app:2")
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+        images, told = world.images(), world.condition("FailedUpdate")
+        fault.times = 0
+        await world.settled()
+
+        assert images == ["app:1"] * 3
+        assert "ServiceUnavailable" in told["message"]
+        assert (world.images(), world.condition("FailedUpdate")["status"]) == (["app:2"] * 3, "False")
 
 
 async def test_the_announcement_is_one_write_a_pod_beside_the_update_s_three() -> None:

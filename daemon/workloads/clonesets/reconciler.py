@@ -9,6 +9,7 @@ import structlog
 
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
+from daemon.kube.errors import ApiError
 from daemon.kube.objects import KubeObjects
 from daemon.localpods.indexes import orphans_of
 from daemon.objects.local_pods import LocalPod
@@ -106,6 +107,8 @@ class CloneSets:
         except NotFoundError:  # a pod went while it was to be changed: the watch says so, too
             log.debug("pod is gone", cloneset=str(key))
             run.wakes.append(_GATHER)
+        except ApiError as error:  # the set says so, and it is tried again
+            run.update_failed("FailedUpdatePod", error)
         wait = await self._tell(run)
         if run.error is not None:
             raise run.error
