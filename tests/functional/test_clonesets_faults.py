@@ -266,3 +266,17 @@ async def test_a_pod_that_cannot_be_adopted_keeps_a_set_from_nothing_else(cluste
         assert len(world.pods()) == 3
         fault.times = 0
         await world.until(lambda: world.condition("FailedScale")["status"] == "False")
+
+
+async def test_a_set_whose_revision_cannot_be_recorded_says_so(cluster: Cluster) -> None:
+    fault = Fault(verb="create", resource="controllerrevisions", status=403, times=10_000)
+    cluster.server.fail(fault)
+    async with cluster.led() as world:
+        world.apply(spec(2))
+        await world.until(lambda: world.condition(names.STALLED).get("reason") == "FailedRevision")
+        message = world.condition(names.STALLED)["message"]
+        fault.times = 0
+        await world.settled()
+
+        assert "Forbidden" in message
+        assert world.condition(names.STALLED)["status"] == "False"

@@ -9,7 +9,7 @@ import structlog
 
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
-from daemon.kube.errors import ApiError
+from daemon.kube.errors import ApiError, ForbiddenError, RefusedError
 from daemon.kube.objects import KubeObjects
 from daemon.localpods.indexes import orphans_of
 from daemon.objects.local_pods import LocalPod
@@ -24,7 +24,7 @@ from daemon.workloads.clonesets.revision_writes import JUDGED_AGAIN, Histories, 
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.settings import Settings, settings_of
-from daemon.workloads.clonesets.status import overdue_in, status_of
+from daemon.workloads.clonesets.status import Trouble, overdue_in, refused, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
@@ -101,7 +101,13 @@ class CloneSets:
         if obj is None or obj.metadata.deletion_timestamp is not None:
             return None
         self._known[key] = obj.metadata.uid
-        run = await self._begin(obj)
+        try:
+            run = await self._begin(obj)
+        except (ForbiddenError, RefusedError) as error:  # as a quota of revisions does
+            await self._statuses.tell(
+                obj, refused(obj, Trouble("FailedRevision", str(error)), self._around.now())
+            )
+            raise
         try:
             await self._work(run)
         except NotFoundError:  # a pod went while it was to be changed: the watch says so, too
