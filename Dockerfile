@@ -5,14 +5,16 @@ FROM debian:bookworm-slim AS dependencies
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv
 COPY .ci/requirements-build.lock .ci/requirements-agent.lock /build/
-# Bytecode is made here, as nothing can be written later; not of the 60 MB that pods in a cluster never read.
+# Bytecode is made here, as nothing can be written later, and is used whatever times a builder gives to files;
+# not of the 60 MB that pods in a cluster never read.
 # Docstrings, assertions and columns of tracebacks would be 2.5 MiB of each process.
 RUN python3 -m venv /build/tools \
  && /build/tools/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements-build.lock \
  && python3 -m venv --without-pip /opt/inplaced \
  && /build/tools/bin/pip --python /opt/inplaced install --no-cache-dir --no-compile --no-deps --require-hashes \
     -r /build/requirements-agent.lock \
- && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 python3 -m compileall -q -x '/kubernetes/' /opt/inplaced/lib
+ && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 \
+    python3 -m compileall -q --invalidation-mode unchecked-hash -x '/kubernetes/' /opt/inplaced/lib
 
 FROM dependencies AS project
 COPY pyproject.toml README.md /build/project/
@@ -21,13 +23,15 @@ RUN cd /build/project \
  && /build/tools/bin/hatchling build --target wheel --directory /build/wheel \
  && /build/tools/bin/pip --python /opt/inplaced install --no-cache-dir --no-index --no-deps \
     --no-compile --prefix /build/installed /build/wheel/*.whl \
- && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 python3 -m compileall -q /build/installed
+ && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 \
+    python3 -m compileall -q --invalidation-mode unchecked-hash /build/installed
 
 FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 \
  && find /usr/lib/python3.11 -name '*.pyc' -delete \
- && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 python3 -m compileall -q /usr/lib/python3.11 \
+ && PYTHONOPTIMIZE=2 PYTHONNODEBUGRANGES=1 \
+    python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY --from=dependencies /opt/inplaced /opt/inplaced
 COPY --from=project /build/installed /opt/inplaced
