@@ -151,6 +151,25 @@ async def test_with_in_place_only_such_a_change_is_refused_by_its_field() -> Non
         assert world.uids() == pods
 
 
+async def test_with_in_place_only_a_pod_that_cannot_change_keeps_no_other_from_it() -> None:
+    async with cloneset_world() as world:
+        strategy = {"type": "InPlaceOnly", "maxUnavailable": 1}
+        (first,) = await started(world, 1, updateStrategy=strategy)
+        template = dict(world.stored()["spec"]["template"])
+        template["spec"] = {**template["spec"], "terminationGracePeriodSeconds": 5}
+        world.change(template=template, replicas=2)
+        await world.until(lambda: world.status().get("availableReplicas") == 2)
+
+        world.set_image("app:2")
+        await world.until(lambda: world.images() == ["app:1", "app:2"])
+        await world.until(lambda: world.status()["updatedAvailableReplicas"] == 1)
+
+        told = world.condition("FailedUpdate")
+        stuck = next(pod for pod in world.pods() if pod["metadata"]["uid"] == first)
+        assert stuck["spec"]["containers"][0]["image"] == "app:1"
+        assert stuck["metadata"]["name"] in told["message"]
+
+
 async def test_a_refused_change_that_is_taken_back_leaves_nothing() -> None:
     async with cloneset_world() as world:
         pods = await started(world, updateStrategy={"type": "InPlaceOnly"})

@@ -51,20 +51,27 @@ class Moving:
         seen = run.observe()
         await self._each(run, plan.release, lambda view: self._release(run, view))
         verdicts = {view.uid: self._verdict(run, view) for view in plan.move}
-        stuck = [view for view in seen.live if view.updated and not view.doomed and self._given_up(run, view)]
+        late = [view for view in seen.live if view.updated and not view.doomed and self._given_up(run, view)]
         in_place = [view for view in plan.move if verdicts[view.uid] is None]
         await self._each(run, in_place, lambda view: self._send(run, view))
-        await self._replace(run, [*stuck, *(view for view in plan.move if verdicts[view.uid] is not None)])
+        others = [view for view in plan.move if verdicts[view.uid] is not None]
+        await self._replace(run, [*late, *others, *plan.stuck])
         self._tell(run)
 
     async def _announced(self, run: Run) -> RolloutPlan:
         """The plan, once those that it is about know of it: what is told holds them until it is done."""
-        plan = plan_rollout(run.observe())
+        plan = self._plan(run)
         if self._upcoming is not None and await self._upcoming.announce(run, plan):
-            plan = plan_rollout(run.observe())
+            plan = self._plan(run)
         run.wakes += [view.preparing for view in plan.upcoming if view.preparing is not None]
         run.wakes += [_UNPREPARED_AGAIN for view in plan.upcoming if view.unprepared][:1]
         return plan
+
+    def _plan(self, run: Run) -> RolloutPlan:
+        seen, unable = run.observe(), set[str]()
+        if not run.settings.replaces:
+            unable = {view.uid for view in seen.live if not view.updated and self._verdict(run, view)}
+        return plan_rollout(seen, unable)
 
     async def _each(
         self, run: Run, views: Sequence[PodView], work: Callable[[PodView], Awaitable[object]]

@@ -1,6 +1,6 @@
 """Which pods move to the update revision now. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from daemon.workloads.clonesets.ranking import for_update
@@ -23,6 +23,8 @@ class RolloutPlan:
     """Were held for an update that is off: the set was rolled back, or its partition raised."""
     upcoming: Sequence[PodView] = ()
     """Will move later, in their order: too few are available now, or their nodes are not prepared yet."""
+    stuck: Sequence[PodView] = ()
+    """Would move if they could: they cannot change, and may not be replaced."""
 
 
 def surplus(seen: Snapshot) -> Sequence[PodView]:
@@ -35,8 +37,11 @@ def surplus(seen: Snapshot) -> Sequence[PodView]:
     return for_update(untouched, seen.settings)[-missing:]
 
 
-def plan_rollout(seen: Snapshot) -> RolloutPlan:
-    """Plan for one moment. Available pods move only as far as enough stay (``max_unavailable``)."""
+def plan_rollout(seen: Snapshot, unable: Collection[str] = ()) -> RolloutPlan:
+    """Plan for one moment. Available pods move only as far as enough stay (``max_unavailable``).
+
+    Those with the UIDs *unable* cannot move, and stand in no other's way.
+    """
     settings = seen.settings
     live = [view for view in seen.live if view.state != PREPARING_DELETE and not view.doomed]
     stale = [view for view in live if not view.updated]
@@ -44,7 +49,10 @@ def plan_rollout(seen: Snapshot) -> RolloutPlan:
     if settings.paused or settings.policy == "OnDelete":
         return RolloutPlan(release=back)
     order = for_update(stale, settings)
-    wanted = order[: max(len(stale) - settings.partition, 0)]
+    able = [view for view in order if view.uid not in unable]
+    count = max(len(stale) - settings.partition, 0)
+    wanted = able[:count]
+    stuck = [view for view in order if view.uid in unable][: count - len(wanted)]
     chosen = {view.uid for view in wanted}
     back += [view for view in stale if view.state == PREPARING_UPDATE and view.uid not in chosen]
     move, later, spare = [], [], seen.spare
@@ -54,4 +62,4 @@ def plan_rollout(seen: Snapshot) -> RolloutPlan:
             continue
         spare -= view.available
         move.append(view)
-    return RolloutPlan(move=move, release=back, upcoming=later)
+    return RolloutPlan(move=move, release=back, upcoming=later, stuck=stuck)
