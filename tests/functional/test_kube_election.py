@@ -223,12 +223,12 @@ async def test_under_random_faults_never_two_lead_and_always_somebody_again() ->
 async def test_a_leader_goes_on_through_a_storm_of_conflicts_and_gives_the_lease_up_in_it() -> None:
     office = Office()
     async with FakeApiServer() as server, ApiClient(Fixed(server.url), Metrics()) as client:
-        one = Election(client, LEASE, "one", renew_deadline=1.5, retry=0.3)
+        one = Election(client, LEASE, "one", renew_deadline=3.0, retry=1.0)
         async with running(one.run(lambda: office.lead("one"))):
             await office.until("one")
-            storm = Fault(status=409, verb="patch", resource="leases", times=1000, sparing=5)
+            storm = Fault(status=409, verb="patch", resource="leases", times=1000, sparing=4)
             server.fail(storm)
-            await server.until(lambda: storm.met >= 20)
+            await server.until(lambda: storm.met >= 8)
             assert office.leading == {"one"}
 
         lease = server.document("leases", LEASE.name, LEASE.namespace)
