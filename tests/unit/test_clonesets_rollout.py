@@ -44,6 +44,18 @@ def test_a_broken_revision_stops_the_rollout_at_the_limit() -> None:
     assert plan_rollout(seen(SETTINGS, *pods)).move == []
 
 
+def test_pods_that_cannot_move_take_no_other_s_place() -> None:
+    settings = replace(SETTINGS, max_unavailable=1, partition=1)
+    world = seen(settings, *(pod(name, OLD) for name in "abcd"))
+    first, *others = for_update(world.pods, settings)
+
+    plan = plan_rollout(world, unable=[first.uid])
+    last = plan_rollout(world, unable=[each.uid for each in (first, *others[:2])])
+
+    assert (plan.move, plan.stuck) == ([others[0]], [])
+    assert (last.move, last.stuck) == ([others[2]], [first, others[0]])
+
+
 def test_the_partition_keeps_the_rest() -> None:
     plan = plan_rollout(seen(replace(SETTINGS, partition=3), *(pod(name, OLD) for name in "abcd")))
 
