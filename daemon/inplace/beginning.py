@@ -12,7 +12,7 @@ from daemon.inplace.diff import InPlace, MustRecreate, diff
 from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_out
 from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
 from daemon.inplace.records import State, same_revision
-from daemon.inplace.targets import Failed, Progress, Target, Waiting
+from daemon.inplace.targets import NOT_SCHEDULED, Failed, Progress, Target, Waiting
 from daemon.inplace.verifying import missing, unproven
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT, about
@@ -50,11 +50,8 @@ def begin(seen: Observed, records: Records) -> Write | Progress:
 def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
     """Why the pod is not touched yet."""
     pod, options = seen.pod, seen.target.options
-    if not seen.agent_alive:
-        if change.env_metadata.keys() - change.images.keys() or change.resources:
-            words = "only the node's agent can do it, and that gives no sign of life"
-            return Waiting("AgentMissing", words, _AGENT_AGAIN, untouched=True)
-        return None
+    if not (seen.agent_alive and pod.spec.node_name):
+        return _lack(pod, change)
     if not options.prepare or not (change.images or change.resources):
         return None
     prepared = preparation_of(pod, seen.target.revision, seen.now, options.preparation_deadline)
@@ -67,6 +64,17 @@ def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
             return MustRecreate(reason, message=message)
         case Unprepared(reason, message):
             return Failed("PreparationFailed", f"{reason}: {message}", untouched=True)
+
+
+def _lack(pod: LocalPod, change: InPlace) -> Progress | None:
+    """What a pod misses that has no agent: nothing where the kubelet does all of it."""
+    if not pod.spec.node_name:
+        words = "it has no node yet, and only another pod can ask for one with other resources"
+        return MustRecreate(NOT_SCHEDULED, message=words) if change.resources else None
+    if change.env_metadata.keys() - change.images.keys() or change.resources:
+        words = "only the node's agent can do it, and that gives no sign of life"
+        return Waiting("AgentMissing", words, _AGENT_AGAIN, untouched=True)
+    return None
 
 
 def refused(seen: Observed, message: str) -> Write | Failed:

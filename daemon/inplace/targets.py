@@ -6,13 +6,17 @@ remembered between two calls but what stands on the pod.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from daemon.inplace.diff import MustRecreate
 from daemon.inplace.templates import Revision
 
 OnInfeasible = Literal["Wait", "Rollback", "Recreate"]
 OnDeferred = Literal["Wait", "Rollback"]
+
+
+NOT_SCHEDULED: Final = "NotScheduled"
+"""Reason of MustRecreate: the pod has no node yet, and so nobody who would resize it."""
 
 
 @dataclass(frozen=True, slots=True)

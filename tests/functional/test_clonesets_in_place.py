@@ -151,6 +151,18 @@ async def test_with_in_place_only_such_a_change_is_refused_by_its_field() -> Non
         assert world.uids() == pods
 
 
+async def test_pods_that_wait_for_an_agent_are_replaced_once_the_set_says_so() -> None:
+    async with cloneset_world(alive=lambda _node: False) as world:
+        pods = await started(world, template=reading("one"))
+        world.change(template=reading("two"))
+        await world.until(lambda: "AgentMissing" in world.condition(names.RECONCILING)["message"])
+
+        world.change(updateStrategy={"type": "ReCreate", "maxUnavailable": 1})
+        await world.settled()
+
+        assert not world.uids() & pods
+
+
 async def test_with_in_place_only_a_pod_that_cannot_change_keeps_no_other_from_it() -> None:
     async with cloneset_world() as world:
         strategy = {"type": "InPlaceOnly", "maxUnavailable": 1}

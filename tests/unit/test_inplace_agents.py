@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from daemon.inplace.diff import MustRecreate
-from daemon.inplace.observing import Observed
+from daemon.inplace.observing import Observed, Write
 from daemon.inplace.planner import plan
-from daemon.inplace.targets import Done, Failed, Waiting
+from daemon.inplace.targets import NOT_SCHEDULED, Done, Failed, Waiting
 from tests.unit.inplace_world import SimulatedPod, advance, target_of
 from tests.unit.revisions import container, env_of, revision
 
@@ -58,6 +58,19 @@ def test_an_environment_waits_untouched_for_an_agent_that_is_silent() -> None:
 
 SMALL = revision(container("app", "a:1", resources={"requests": {"cpu": "100m"}}))
 LARGE = revision(container("app", "a:1", resources={"requests": {"cpu": "200m"}}))
+
+
+def test_a_pod_without_a_node_waits_for_no_agent_and_is_not_resized() -> None:
+    reader, sized = SimulatedPod(ENV_OLD), SimulatedPod(SMALL)
+    for world in (reader, sized):
+        world.document["spec"]["nodeName"] = ""
+
+    step = plan(Observed(reader.pod, target_of(ENV_OLD, _with_config("two")), reader.now, agent_alive=False))
+    verdict = plan(Observed(sized.pod, target_of(SMALL, LARGE), sized.now, agent_alive=False))
+
+    assert isinstance(step, Write)
+    assert isinstance(verdict, MustRecreate)
+    assert verdict.reason == NOT_SCHEDULED
 
 
 def test_a_resize_leaves_the_pod_in_traffic_and_is_verified() -> None:

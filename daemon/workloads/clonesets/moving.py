@@ -43,7 +43,7 @@ class Moving:
 
     async def move(self, run: Run) -> None:
         """Do what can be done now. What fails is told in the run's outcome."""
-        still = run.settings.paused or run.settings.policy == "OnDelete"
+        still = run.settings.paused or not run.settings.in_place
         self._stepping.hold(run.obj, but="" if still else run.history.update.metadata.name)
         for view in surplus(run.observe()):
             self._stepping.let_go(view.pod)

@@ -10,7 +10,7 @@ from daemon import names
 from daemon.engine.objects import NotFoundError
 from daemon.engine.reconciling import Controller
 from daemon.inplace.diff import MustRecreate
-from daemon.inplace.targets import Done, Extras, Failed, Options, Progress, Target, Waiting
+from daemon.inplace.targets import NOT_SCHEDULED, Done, Extras, Failed, Options, Progress, Target, Waiting
 from daemon.kube.errors import ForbiddenError, RefusedError, ServerError
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
@@ -96,11 +96,10 @@ class Stepping:
     def verdict(self, pod: LocalPod, revision: str) -> MustRecreate | None:
         """Why *pod* cannot come to *revision* in place, if it was found out."""
         told = self._progress.get(pod.metadata.uid)
-        return (
-            told[1]
-            if told is not None and told[0] == revision and isinstance(told[1], MustRecreate)
-            else None
-        )
+        if told is None or told[0] != revision or not isinstance(told[1], MustRecreate):
+            return None
+        is_over = told[1].reason == NOT_SCHEDULED and pod.spec.node_name
+        return None if is_over else told[1]
 
     def failure(self, pods: Collection[LocalPod]) -> tuple[LocalPod, Failed] | None:
         """One of *pods* whose update does not come through by itself."""
