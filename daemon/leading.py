@@ -138,8 +138,9 @@ class Leading:
             debounce=config.restart_debounce,
         )
         self._clone_sets = self._sets(version, clock) if config.clone_sets else None
+        around = (client, self.recreates, self.pods, self._recorder, metrics, clock)
         self._recreate_requests = recreating.RecreateRequests(
-            recreating.Surroundings(client, self.recreates, self.pods, self._recorder, metrics, clock)
+            recreating.Surroundings(*around, alone=config.clone_sets)
         )
         self._pod_gates = PodGates(self.pods, PodReadiness(client, clock), metrics)
         self._workload_restarts = WorkloadRestartController(

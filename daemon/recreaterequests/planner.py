@@ -15,6 +15,7 @@ from daemon.objects.recreates import (
     Phase,
     RecreateState,
     RecreateStatus,
+    state_of,
     unready_since,
 )
 from daemon.recreaterequests.refusals import container_id, refusal_of
@@ -36,6 +37,8 @@ class Observed:
     silent_since: datetime | None
     """Since when the node's agent gives no sign of life."""
     now: datetime
+    alone: bool = False
+    """Whether OpenKruise's manager is gone, and what it looked after is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +88,14 @@ Action = Mark | Tell | Block | Unblock | Remove | Look
 def plan(seen: Observed) -> Sequence[Action]:
     """The actions, in the order in which they are done; none follows after a look."""
     request = seen.request
-    if request.foreign:
+    if request.foreign and not seen.alone:
         return ()
     if request.metadata.deletion_timestamp is not None:
         return _released(request)
     if request.completed:
         return [*_released(request), *_kept(seen)]
     if not request.status.pod_uid:
-        return _begun(seen)
+        return [_adopted(seen)] if request.foreign else _begun(seen)
     if (end := _end(seen)) is not None:
         return [end]
     return [*_out_of_traffic(seen), *_watched(seen)]
@@ -119,6 +122,20 @@ def _begun(seen: Observed) -> Sequence[Action]:
     )
     metadata = _marked(request, pod)
     return [*([Mark(metadata)] if metadata != request.metadata else ()), Tell(status)]
+
+
+def _adopted(seen: Observed) -> Tell:
+    """Say in our fields what OpenKruise's webhook said in its own: how far containers are stays as it is."""
+    request, pod = seen.request, seen.pod
+    states = tuple(state_of(request, each) for each in request.spec.containers)
+    states = tuple(replace(each, phase=each.phase or str(Phase.PENDING)) for each in states)
+    node = (
+        pod.spec.node_name if pod is not None else request.metadata.labels.get(names.RECREATE_NODE_LABEL, "")
+    )
+    begun = any(each.phase != Phase.PENDING for each in states)
+    phase, message = Phase.RECREATING if begun else Phase.PENDING, f"waits for the agent of node {node}"
+    status = under_way(request, phase, states, message, seen.now)
+    return Tell(replace(status, pod_uid=request.pod_uid, node_name=node))
 
 
 def _marked(request: ContainerRecreateRequest, pod: LocalPod) -> ObjectMeta:
@@ -188,7 +205,7 @@ def _released(request: ContainerRecreateRequest) -> Sequence[Action]:
     if names.UNREADY_ACQUIRED not in request.metadata.finalizers:
         return ()
     left = tuple(each for each in request.metadata.finalizers if each != names.UNREADY_ACQUIRED)
-    unblock = [Unblock(request.status.pod_uid)] if request.status.pod_uid else []
+    unblock = [Unblock(request.pod_uid)] if request.pod_uid else []
     return [*unblock, Mark(replace(request.metadata, finalizers=left))]
 
 

@@ -57,6 +57,8 @@ class Surroundings:
     recorder: EventRecorder
     metrics: Metrics
     clock: Clock
+    alone: bool = False
+    """Whether OpenKruise's manager is gone, so that nobody else looks after its requests."""
 
 
 class RecreateRequests:
@@ -126,11 +128,12 @@ class RecreateRequests:
             first=not any(older),
             silent_since=self._silent.get(request.status.node_name),
             now=self._around.clock.now(),
+            alone=self._around.alone,
         )
 
     async def _pod(self, request: ContainerRecreateRequest) -> LocalPod | None:
         """The pod: all of it for a new request, and also when it seems to be gone, before that is said."""
-        if request.completed or request.foreign:
+        if request.completed or (request.foreign and not self._around.alone):
             return None
         known = self._around.pods.get(request.pod_key)
         if request.status.pod_uid and known is not None and known.metadata.uid == request.status.pod_uid:

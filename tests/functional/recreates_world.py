@@ -78,14 +78,15 @@ class RecreatesWorld:
 
 
 @asynccontextmanager
-async def centre_of(server: FakeApiServer) -> AsyncIterator[RecreateRequests]:
-    """One leader's half until the end of the block."""
+async def centre_of(server: FakeApiServer, *, alone: bool = False) -> AsyncIterator[RecreateRequests]:
+    """One leader's half until the end of the block, beside OpenKruise's manager unless it is *alone*."""
     metrics, clock = Metrics(), SystemClock()
     async with ApiClient(Fixed(server.url), metrics, deadline=5.0) as client:
         requests = Informer(client, RECREATE_REQUESTS, metrics, indexes=INDEXES)
         pods = Informer(client, CLUSTER_PODS, metrics)
         recorder = EventRecorder(client, metrics, clock, controller="inplaced.dev/controller", instance="one")
-        centre = RecreateRequests(Surroundings(client, requests, pods, recorder, metrics, clock))
+        around = Surroundings(client, requests, pods, recorder, metrics, clock, alone=alone)
+        centre = RecreateRequests(around)
         gates = PodGates(pods, PodReadiness(client, clock), metrics)
         async with following(requests, pods):
             centre.watch()
@@ -95,7 +96,7 @@ async def centre_of(server: FakeApiServer) -> AsyncIterator[RecreateRequests]:
 
 
 @asynccontextmanager
-async def recreates_world() -> AsyncIterator[RecreatesWorld]:
+async def recreates_world(*, alone: bool = False) -> AsyncIterator[RecreatesWorld]:
     """A server with a leader that looks after it."""
-    async with FakeApiServer() as server, centre_of(server) as centre:
+    async with FakeApiServer() as server, centre_of(server, alone=alone) as centre:
         yield RecreatesWorld(server, centre)

@@ -186,3 +186,31 @@ async def test_what_openkruise_s_manager_looks_after_is_left_to_it(world: Recrea
     await world.reached("Completed", "ours")
 
     assert world.phase("theirs") == ""
+
+
+async def test_what_openkruise_s_manager_has_left_is_brought_to_its_end() -> None:
+    async with recreates_world(alone=True) as world:
+        pod = world.pod(gate=True)
+        await world.server.until(lambda: world.traffic() == ("True", ""))
+        blocked = {"type": names.KRUISE_POD_READY, "status": "False", "message": BLOCKED}
+        stored = dict(world.server.document("pods", "web", "shop"))
+        world.server.store("pods", stored | {"status": {**stored["status"], "conditions": [blocked]}})
+        labels = {
+            names.RECREATE_ACTIVE_LABEL: "true",
+            names.RECREATE_POD_LABEL: pod["metadata"]["uid"],
+            names.RECREATE_NODE_LABEL: NODE,
+        }
+        context = {"containerID": "containerd://c0", "restartCount": 0}
+        world.ask(
+            metadata={"labels": labels, "finalizers": [names.UNREADY_ACQUIRED]},
+            containers=[{"name": "app", "statusContext": context}],
+            strategy={"unreadyGracePeriodSeconds": 5},
+        )
+
+        status = await world.reached("Pending")
+        assert (status["podUID"], status["nodeName"]) == (pod["metadata"]["uid"], NODE)
+        assert status["containerRecreateStates"][0]["containerID"] == "containerd://c0"
+        world.tell(phase="Completed")
+
+        await world.server.until(lambda: world.traffic() == ("True", ""))
+        await world.server.until(lambda: "finalizers" not in world.request()["metadata"])

@@ -38,6 +38,7 @@ def seen(
     first: bool = True,
     silent: bool = False,
     after: float = 0.0,
+    alone: bool = False,
 ) -> Observed:
     return Observed(
         request=asked,
@@ -45,6 +46,7 @@ def seen(
         first=first,
         silent_since=NOON if silent else None,
         now=NOON + timedelta(seconds=after),
+        alone=alone,
     )
 
 
@@ -371,3 +373,48 @@ def test_a_look_comes_last_and_lies_ahead(observed: Observed) -> None:
 
     assert all(each.seconds > 0 for each in looks)
     assert looks == [each for each in plan(observed)[-1:] if isinstance(each, Look)]
+
+
+@pytest.mark.parametrize(
+    ("left", "phase"),
+    [
+        ({}, "Pending"),
+        ({"name": "app", "phase": "Pending"}, "Pending"),
+        ({"name": "app", "phase": "Recreating", "isKilled": True}, "Recreating"),
+    ],
+)
+def test_a_request_that_openkruise_s_manager_has_left_is_gone_on_with_as_it_stands(
+    left: Mapping[str, Any], phase: str
+) -> None:
+    status = {"phase": left.get("phase", ""), "containerRecreateStates": [left] if left else []}
+    asked = of_openkruise(status=status)
+
+    (tell,) = plan(seen(asked, pod(running("app", 1)), alone=True))
+
+    assert isinstance(tell, Tell)
+    assert (tell.status.phase, tell.status.pod_uid, tell.status.node_name) == (phase, UID, NODE)
+    (state,) = tell.status.container_recreate_states
+    assert (state.phase, state.is_killed) == (phase, left.get("isKilled", False))
+    assert state.container_id == container_id("app", 0)  # its webhook named it: a successor is not meant
+
+
+def test_a_request_that_openkruise_s_manager_has_left_for_a_pod_that_is_gone_ends() -> None:
+    (adopted,) = plan(seen(of_openkruise(), gone=True, alone=True))
+    assert isinstance(adopted, Tell)
+
+    tell = told(seen(replace(of_openkruise(), status=adopted.status), gone=True, alone=True))
+
+    assert (tell.status.phase, ready(tell)) == ("Completed", ("False", "PodGone"))
+
+
+def test_a_pod_that_openkruise_s_manager_took_out_of_traffic_is_let_back_when_it_is_gone() -> None:
+    asked = of_openkruise(status={"phase": "Completed"}, strategy=UNREADY)
+    asked = replace(asked, metadata=replace(asked.metadata, finalizers=(names.UNREADY_ACQUIRED,)))
+
+    beside = plan(seen(asked))
+    unblock, mark = plan(seen(asked, alone=True))
+
+    assert beside == ()
+    assert unblock == Unblock(UID)
+    assert isinstance(mark, Mark)
+    assert mark.metadata.finalizers == ()
