@@ -4,7 +4,6 @@ The definition is ours without what OpenKruise does not have. What its webhook a
 written here; the agent must need nothing else.
 """
 
-import copy
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,17 +11,12 @@ import pytest
 import pytest_asyncio
 
 from daemon import names
-from tests.charts.rendering import the
-from tests.testbed.api import Api, RefusedError
 from tests.testbed.cluster_fixtures import MakeCluster
+from tests.testbed.openkruise_requests import OURS, REQUESTS, definition_of_openkruise, labels_alone
 from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting, restarting
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-PLURAL = "containerrecreaterequests"
-REQUESTS = f"/apis/{names.KRUISE_API}/namespaces/default/{PLURAL}"
-OURS = ("podUID", "nodeName", "observedGeneration")
 
 
 @pytest_asyncio.fixture
@@ -36,40 +30,6 @@ async def run(make_cluster: MakeCluster) -> AsyncIterator[Restarting]:
         await until(lambda: labels_alone(made.api), timeout=30.0, what="its definition", pause=0.05)
         await made.agent.start()
         yield made
-
-
-def definition_of_openkruise() -> dict[str, Any]:
-    """The kind without rules, selectable fields, and fields of our own."""
-    definition: dict[str, Any] = copy.deepcopy(
-        dict(the("CustomResourceDefinition", f"{PLURAL}.{names.KRUISE_GROUP}"))
-    )
-    for version in definition["spec"]["versions"]:
-        del version["selectableFields"]
-        root = version["schema"]["openAPIV3Schema"]["properties"]
-        _without_rules(root)
-        status = root["status"]["properties"]
-        for field in OURS:
-            del status[field]
-        del status["containerRecreateStates"]["items"]["properties"]["containerID"]
-        status["containerRecreateStates"]["items"]["required"] = ["name", "phase"]
-        root["status"]["required"] = ["phase"]
-    return definition
-
-
-def _without_rules(part: Any) -> None:
-    if isinstance(part, dict):
-        part.pop("x-kubernetes-validations", None)
-        for each in part.values():
-            _without_rules(each)
-
-
-async def labels_alone(api: Api) -> bool:
-    """Whether the API server has taken the definition: it selects by our field no more."""
-    try:
-        await api.get(f"{REQUESTS}?fieldSelector=status.nodeName=a")
-    except RefusedError as error:
-        return "field label not supported" in error.message
-    return False
 
 
 async def ask(run: Restarting, pod: dict[str, Any], name: str, **strategy: Any) -> None:
