@@ -8,7 +8,7 @@ from daemon.cli.cluster import Cluster
 from daemon.cli.errors import CliError
 from daemon.cli.resize_words import room_lines
 from daemon.cli.rollouts import Rollout, headline, quiet_pods, rollout_of, why_rollout, why_update
-from daemon.cli.why_pods import PodScene, why_pod, why_request, why_restart, why_workload
+from daemon.cli.why_pods import PodScene, why_pod, why_pods_of_node, why_request, why_restart, why_workload
 from daemon.kube.resources import CLONE_SETS, LOCAL_NODES, RECREATE_REQUESTS, WHOLE_PODS, WORKLOAD_RESTARTS
 from daemon.kube.selections import Selection, only
 from daemon.localpods.conditions import condition_of
@@ -96,6 +96,15 @@ def _in_workload(cluster: Cluster, pod: LocalPod, scene: PodScene, rollout: Roll
     yield from why_pod(pod, scene, list(_room(cluster, pod)))
     if rollout is not None and pod.metadata.name not in quiet_pods(rollout):
         yield from (f"  {line}" for line in why_update(rollout, pod.metadata.name))
+
+
+def why_node_pods(cluster: Cluster, node: str) -> Iterator[str]:
+    """What the pods of a node wait for; nothing where they may not be read."""
+    try:
+        pods = cluster.objects(WHOLE_PODS, Selection(fields={"spec.nodeName": node}))
+    except CliError:
+        return
+    yield from why_pods_of_node(pods, cluster.now())
 
 
 def clone_set_of(cluster: Cluster, name: str, namespace: str) -> WorkloadReference | None:

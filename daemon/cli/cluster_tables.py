@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from daemon.cli.cluster import Cluster
-from daemon.cli.cluster_pods import KINDS, clone_set_of, why_pods, why_workload_pods
+from daemon.cli.cluster_pods import KINDS, clone_set_of, why_node_pods, why_pods, why_workload_pods
 from daemon.cli.errors import NotFoundError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
@@ -99,6 +99,7 @@ def _found(cluster: Cluster, kind: str, rest: str, namespace: str, scene: Scene)
                 yield from why_list(each, children, scene)
     if kind in {"node", "no", "nodeimage"} or (not kind and rest in scene.node_images):
         yield from why_node(rest, scene)
+        yield from why_node_pods(cluster, rest)
 
 
 def jobs(cluster: Cluster, namespace: str, *, wide: bool, form: Form) -> Exit:

@@ -136,6 +136,8 @@ def _paused(rollout: Rollout) -> str:
 
 def ended(rollout: Rollout) -> str:
     """What came of it."""
+    if _paused(rollout):
+        return headline(rollout)
     if rollout.done:
         return f"cloneset/{rollout.name} is at {rollout.revision}: {rollout.message}"
     return f"cloneset/{rollout.name} is stuck, {rollout.reason}: {rollout.message}"

@@ -52,11 +52,9 @@ def why_job(job: ImagePullJob, scene: Scene) -> Iterator[str]:
     if job.status.completion_time is None:
         yield from _queue(job, shares)
     open_ones = [share for share in shares if share.phase != "Succeeded"]
-    yield from _some(
-        open_ones, lambda share: f"  {share.node}: {_share(share, _beside(share, scene), scene)}"
-    )
+    yield from some(open_ones, lambda share: f"  {share.node}: {_share(share, _beside(share, scene), scene)}")
     told = {share.node for share in shares}
-    yield from _some(
+    yield from some(
         [node for node in job.status.failed_nodes if node not in told],
         lambda node: f"  {node}: failed; its reason is no longer in its NodeImage",
     )
@@ -183,10 +181,10 @@ def why_node(name: str, scene: Scene) -> Iterator[str]:
     shares = list(shares_of(node_image))
     done = sum(share.phase == "Succeeded" for share in shares)
     silence = scene.silence(name)
-    headline = f"{done} of {len(shares)} images are there" if shares else "nothing is wanted of it"
+    headline = f"{done} of {len(shares)} images are there" if shares else "no image is wanted of it"
     yield f"node/{name}: {headline}{f'; {silence}' if silence else ''}"
     open_ones = [share for share in shares if share.phase != "Succeeded"]
-    yield from _some(
+    yield from some(
         open_ones, lambda share: f"  {share.image}: {_share(share, shares, scene)}{_owners(share)}"
     )
 
@@ -196,7 +194,7 @@ def _owners(share: Share) -> str:
     return f" (for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''})" if names else ""
 
 
-def _some(items: Sequence[T], line: Callable[[T], str]) -> Iterator[str]:
+def some(items: Sequence[T], line: Callable[[T], str]) -> Iterator[str]:
     """A line for each, as long as they are few enough to be read."""
     yield from map(line, items[:_SHOWN])
     if len(items) > _SHOWN:

@@ -8,7 +8,7 @@ from typing import Final
 from daemon import names
 from daemon.cli.output import age, clean
 from daemon.cli.shares import silent_for
-from daemon.cli.why import SILENT
+from daemon.cli.why import SILENT, some
 from daemon.launchorder.planner import has_started
 from daemon.objects.launch_order import gates_of, is_open
 from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodCondition
@@ -58,6 +58,16 @@ def why_pod(pod: LocalPod, scene: PodScene, room: Sequence[str] = ()) -> Iterato
     for reason in reasons:
         beneath = _INDENT if reason.startswith(_INDENT) else ""
         yield f"{_INDENT}{beneath}{clean(reason.removeprefix(beneath))}"
+
+
+def why_pods_of_node(pods: Sequence[LocalPod], now: datetime) -> Iterator[str]:
+    """What those of a node's *pods* wait for that change in place: a line each, as many as can be read."""
+    waiting = [
+        (pod.metadata.key, "; ".join(reasons)) for pod in pods if (reasons := list(_changes(pod, now, ())))
+    ]
+    yield from some(
+        sorted(waiting), lambda each: f"  pod/{each[0].name} in {each[0].namespace}: {clean(each[1])}"
+    )
 
 
 def _headline(pod: LocalPod, reasons: Sequence[str]) -> str:

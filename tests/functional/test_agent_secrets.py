@@ -143,7 +143,16 @@ async def test_neither_the_key_nor_a_secret_is_ever_shown(
         put_sealed(cluster, await public_key(cluster))
         cluster.store(private())
         await cluster.phase(IMAGE, "v1", "Succeeded")
-        paths = ("/", "/statusz", "/flagz", "/metrics", "/debug/tasks", "/debug/config", "/debug/pulls")
+        paths = (
+            "/",
+            "/statusz",
+            "/flagz",
+            "/metrics",
+            "/debug/tasks",
+            "/debug/config",
+            "/debug/pulls",
+            "/debug/pods",
+        )
         shown = "".join([await agent.get(path) for path in paths])
 
     said = "".join(capsys.readouterr()) + shown + str(cluster.server.storage.of("events"))

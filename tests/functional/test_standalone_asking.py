@@ -116,6 +116,16 @@ async def test_everything_that_is_shown_can_be_asked_for(here: World) -> None:
     assert (here.state / "nodeimages").is_dir()
 
 
+async def test_without_a_cluster_it_says_so_where_pods_would_be_shown(here: World) -> None:
+    async with here.running() as process:
+        told = json.loads(await process.get("/debug/pods"))
+        page = await process.get("/")
+
+    assert told["problem"] == "standalone: no cluster tells this node of pods"
+    assert told["problem"] in page
+    assert told["restarts"] == told["updates"] == told["resizes"] == []
+
+
 async def test_a_list_shows_its_images_and_which_of_them_failed(here: World) -> None:
     missing = "registry.test/missing:v1"
     job = pull_job("all", "") | {"kind": "ImageListPullJob"}

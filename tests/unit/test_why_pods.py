@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from daemon import names
-from daemon.cli.why_pods import PodScene, means, why_pod, why_request, why_restart
+from daemon.cli.why_pods import PodScene, means, why_pod, why_pods_of_node, why_request, why_restart
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.meta import LabelSelector, OwnerReference
 from daemon.objects.recreates import ContainerRecreateRequest
@@ -112,6 +112,17 @@ def test_for_how_long_it_waits_stands_beside_the_reason_and_who_holds_the_room_b
         "    cpu 1 is held by shop/db",
         f"  containerrecreaterequest/{asked.metadata.name} is Pending: waits for the agent",
     ]
+
+
+def test_of_a_node_those_pods_are_named_that_change_in_place() -> None:
+    deferred = LocalPodCondition(type=names.RESOURCES_IN_SYNC, status="False", reason="Deferred")
+    done = LocalPodCondition(type=names.RESOURCES_IN_SYNC, status="True", reason="InSync")
+    many = [placed(pod(name=f"web-{number:02}"), deferred) for number in range(21)]
+
+    assert list(why_pods_of_node([placed(pod()), placed(pod(), done)], LATER)) == []
+    first, *_, last = why_pods_of_node(many, LATER)
+    assert first == "  pod/web-00 in shop: its resources are not in sync: Deferred"
+    assert last == "  and 1 more"
 
 
 def test_a_container_in_the_launch_order_names_those_before_it() -> None:
