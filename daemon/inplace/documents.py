@@ -10,7 +10,6 @@ from daemon import names
 from daemon.inplace.changes import changed_containers, first_batch, part_for, restarts_of
 from daemon.inplace.diff import InPlace, MetadataChange
 from daemon.inplace.evidence import newest_status, status_of
-from daemon.inplace.observing import condition_of
 from daemon.inplace.records import (
     Batch,
     Grace,
@@ -27,6 +26,7 @@ from daemon.inplace.records import (
 )
 from daemon.inplace.targets import Extras, Target
 from daemon.objects.local_pods import LocalPod, ResourceRequirements
+from daemon.objects.pod_readiness import unready
 from daemon.objects.resizes import Wanted, Wish, WishError, wish_of
 
 _OVER = (
@@ -39,8 +39,6 @@ Tags = Mapping[str, str | None]
 
 BEGUN = "StartInPlaceUpdate"
 """OpenKruise's reason of the condition while a pod changes."""
-_GATES_NOT_READY = "ReadinessGatesNotReady"
-"""The kubelet's reason of a pod that is not ready for such a condition."""
 
 
 def bound(pod: LocalPod, labels: Tags, annotations: Tags) -> dict[str, Any]:
@@ -68,10 +66,9 @@ def out_of_traffic(pod: LocalPod, now: datetime, message: str) -> list[dict[str,
     """The conditions of a pod that begins to change: its gate, and what the kubelet would only say later."""
     gate = names.IN_PLACE_UPDATE_READY
     conditions = [condition(pod, gate, "False", now, reason=BEGUN, message=message)]
-    ready = condition_of(pod, names.READY)
-    if ready is not None and ready.status == "True":
-        words = f'the status of pod readiness gate "{gate}" is not "True", but False'
-        conditions.append(condition(pod, names.READY, "False", now, reason=_GATES_NOT_READY, message=words))
+    ready = unready(pod, gate, now)
+    if ready is not None:
+        conditions.append(msgspec.to_builtins(ready))
     return conditions
 
 

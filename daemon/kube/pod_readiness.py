@@ -13,7 +13,7 @@ from daemon.kube.resources import WHOLE_PODS
 from daemon.kube.single_pods import read_pod
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.meta import Key
-from daemon.objects.pod_readiness import Blocker, blocked_by, blockers, has_gate
+from daemon.objects.pod_readiness import Blocker, blocked_by, blockers, has_gate, unready
 
 _TRIES: Final = 5
 """How often a pod is read anew because the kubelet wrote its status meanwhile."""
@@ -58,10 +58,15 @@ class PodReadiness:
                 return
 
     async def _write(self, pod: LocalPod, condition: LocalPodCondition) -> None:
-        """Write it as long as the pod is the one that was read: others write to the same list."""
+        """Write it as long as the pod is the one that was read: others write to the same list.
+
+        With it goes that the pod is not ready, so that traffic ends before the kubelet has seen why.
+        """
+        ready = unready(pod, condition.type, self._clock.now()) if condition.status == "False" else None
+        conditions = [each for each in (condition, ready) if each is not None]
         document = {
             "metadata": {"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version},
-            "status": {"conditions": [msgspec.to_builtins(condition)]},
+            "status": {"conditions": [msgspec.to_builtins(each) for each in conditions]},
         }
         patch = strategic_merge_patch(document)
         await self._client.patch(WHOLE_PODS, pod.metadata.key, patch, subresource="status")

@@ -69,6 +69,20 @@ def blocked_by(pod: LocalPod, wanted: Iterable[Blocker], now: datetime) -> Local
     )
 
 
+def unready(pod: LocalPod, gate: str, now: datetime) -> LocalPodCondition | None:
+    """What the kubelet says of a ready pod once it has seen that its gate is False: some time later."""
+    ready = next((each for each in pod.status.conditions if each.type == names.READY), None)
+    if ready is None or ready.status != "True":
+        return None
+    return LocalPodCondition(
+        type=names.READY,
+        status="False",
+        reason="ReadinessGatesNotReady",
+        message=f'the status of pod readiness gate "{gate}" is not "True", but False',
+        last_transition_time=now,
+    )
+
+
 def _written(listed: Iterable[Blocker]) -> str:
     items = [_Written(user_agent=each.user_agent, key=each.key) for each in listed]
     return msgspec.json.encode(items).decode() if items else ""

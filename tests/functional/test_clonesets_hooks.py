@@ -65,6 +65,9 @@ async def test_a_pod_that_is_held_may_be_out_of_traffic() -> None:
 
         assert message["status"] == "False"
         assert message["message"] == '[{"userAgent":"Lifecycle","key":"preUpdateHook"}]'
+        bodies = (each.body for each in world.server.requests if "preUpdateHook" in str(each.body))
+        conditions = next(bodies)["status"]["conditions"]
+        assert [each["type"] for each in conditions] == [names.KRUISE_POD_READY, names.READY]
 
 
 async def test_a_roll_back_lets_a_held_pod_go() -> None:
