@@ -184,7 +184,7 @@ class Leading:
                 version=version,
                 pods=self.pods,
                 updates=updates,
-                upcoming=Upcoming(announcing, self._lives, self.node_images),
+                upcoming=Upcoming(announcing, self._lives, self.node_images, clock),
                 recorder=self._recorder,
                 metrics=self._metrics,
                 clock=clock,

@@ -6,6 +6,7 @@ the rollout is over. Resources that change are told to the pods alone.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ import structlog
 from daemon import names
 from daemon.engine.clock import Clock
 from daemon.engine.objects import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, Objects
-from daemon.inplace.presence import Presence, presence_of, quiet_left
+from daemon.inplace.presence import Presence, presence_of
 from daemon.inplace.rollouts import News, Rollout, has_given_up, jobs_for, labelled, news_of
 from daemon.inplace.templates import Revision
 from daemon.kube.client import ApiClient
@@ -48,8 +49,8 @@ class Announced:
     """The pods that were written to, as they are now."""
     prepared: frozenset[str] = frozenset()
     """UIDs of pods whose nodes have said that all is there: they are told nothing."""
-    coming: Mapping[str, float] = field(default_factory=dict)
-    """By UID, the seconds for which a node may go on fetching before its pod is told."""
+    coming: frozenset[str] = frozenset()
+    """UIDs of pods whose nodes fetch what they need, of which they are not told yet."""
 
 
 class Announcing:
@@ -72,10 +73,13 @@ class Announcing:
         self._node_image = node_image
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def announce(self, rollout: Rollout, pods: Iterable[tuple[LocalPod, Revision | None]]) -> Announced:
+    async def announce(
+        self, rollout: Rollout, pods: Iterable[tuple[LocalPod, Revision | None]], *, quietly: bool = False
+    ) -> Announced:
         """Tell each of *pods*, given with the revision it is of, what it becomes, if it was not told yet.
 
-        A pod is told nothing while all that it needs are images which its node has, or will have soon.
+        A pod is told nothing while all that it needs are images which its node has, or, *quietly*, which are
+        on their way there.
 
         Call it with all pods that will change, again and again; those that have been told, and whose nodes
         have not failed, can be left out, and those that were found prepared. Raises the ApiError of a write
@@ -85,28 +89,30 @@ class Announcing:
             return Announced()
         news = tuple(news_of(rollout, pods))
         jobs, missing = await self._bring_jobs(rollout, news)
-        due, prepared, coming = [], set(), {}
-        for each in news:
-            if not each.is_due(rollout.revision) or not missing.isdisjoint(each.change.images.values()):
-                continue
-            presence, left = self._presence(each, jobs)
-            if presence == "There":
-                prepared.add(each.pod.metadata.uid)
-            elif presence == "Coming" and left > 0:
-                coming[each.pod.metadata.uid] = left
-            else:
-                due.append(each)
-        told = await _all_of(self._tell(rollout, each) for each in due)
-        changed = {pod.metadata.key: pod for pod in told if pod is not None}
-        return Announced(changed, frozenset(prepared), coming)
+        due = [
+            each
+            for each in news
+            if each.is_due(rollout.revision) and missing.isdisjoint(each.change.images.values())
+        ]
+        presences = [(each, self._presence(each, jobs)) for each in due]
+        silent = {"There", "Coming"} if quietly else {"There"}
+        told = await _all_of(
+            self._tell(rollout, each) for each, presence in presences if presence not in silent
+        )
+        found: defaultdict[Presence, set[str]] = defaultdict(set)
+        for each, presence in presences:
+            found[presence].add(each.pod.metadata.uid)
+        return Announced(
+            {pod.metadata.key: pod for pod in told if pod is not None},
+            frozenset(found["There"]),
+            frozenset(found["Coming"] if quietly else ()),
+        )
 
-    def _presence(self, news: News, jobs: Mapping[str, ImagePullJob]) -> tuple[Presence, float]:
-        """How it stands with what a pod needs, and for how many seconds nothing is to be said of it."""
+    def _presence(self, news: News, jobs: Mapping[str, ImagePullJob]) -> Presence:
+        """How it stands with what a pod needs: whether resources fit, its agent alone can say."""
         if news.change.resources:
-            return "Unknown", 0.0  # whether they fit, its agent alone can say
-        images = news.change.images.values()
-        presence = presence_of(self._node_image(news.pod.spec.node_name), jobs, images)
-        return presence, quiet_left(jobs, images, self._clock.now())
+            return "Unknown"
+        return presence_of(self._node_image(news.pod.spec.node_name), jobs, news.change.images.values())
 
     async def end(self, owner: OwnerReference, namespace: str, *, but: str = "") -> None:
         """Remove the jobs that were made for the workload, those of the revision *but* excepted."""

@@ -2,15 +2,10 @@
 
 import functools
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Literal
 
 from daemon.objects.images import ImageEntry, ImagePullJob, ImageStatus, ImageTag, ImageTagStatus, NodeImage
 from daemon.objects.references import ImageReference, InvalidReferenceError, parse
-
-QUIET = 5.0
-"""Seconds that a node may take to fetch images before its pods are told, from the making of the job on: what
-is done sooner is no news to anybody, and an announcement with its answer costs a pod three writes."""
 
 Presence = Literal["There", "Coming", "Unknown"]
 """Coming: the node was asked, or will be. Unknown: it has trouble, or nobody asks it."""
@@ -24,12 +19,6 @@ def presence_of(
     if "Unknown" in every:
         return "Unknown"
     return "Coming" if "Coming" in every else "There"
-
-
-def quiet_left(jobs: Mapping[str, ImagePullJob], images: Iterable[str], now: datetime) -> float:
-    """Seconds for which nothing is to be said of images that are on their way."""
-    made = [job.metadata.creation_timestamp or now for image in images if (job := jobs.get(image))]
-    return QUIET - (now - min(made, default=now)).total_seconds()
 
 
 def _presence(node_image: NodeImage | None, job: ImagePullJob | None, image: str) -> Presence:

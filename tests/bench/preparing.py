@@ -4,8 +4,9 @@
 
 A whole cluster of one node, with controller and agent of the checkout. Told is how long it takes in all, for
 how long each pod was not Ready, and the least of that: from the container's end to the start of its
-successor, as the container itself has noted both. On one node, all pods wait for the same pull if they change
-at the same time, and the first alone if they do one after the other: that is the worst figure then.
+successor, as the container itself has noted both; of each pod, what is left over that. On one node, all pods
+wait for the same pull if they change at the same time, and the first alone if they do one after the other:
+that is the worst figure then.
 """
 
 import argparse
@@ -50,19 +51,28 @@ async def _rollout(world: Restarting, web: RealSet, image: str, way: str) -> dic
     pods = await web.pods()
     after = writes_in(await exposition_of()) + writes_in((await world.agent.get("/metrics")).decode())
     to_pods = {kind: number for kind, number in (after - before).items() if " pods" in kind}
-    out = [each.out for each in seen.values()]
-    own = [
-        world.starts(pod)[-1].at - world.terms(pod)[-1]
+    out = {name: each.out for name, each in seen.items()}
+    own = {
+        str(pod["metadata"]["name"]): world.starts(pod)[-1].at - world.terms(pod)[-1]
         for pod in pods
-        if world.terms(pod) and way != "new pods"
-    ]
+        if len(world.starts(pod)) > len(world.terms(pod)) > 0  # its successor has noted its start
+    }
     return {
         "way": way,
         "seconds": round(took, 2),
-        "not Ready, median s": round(statistics.median(out), 2),
-        "not Ready, worst s": round(max(out), 2),
-        "container alone, median s": round(statistics.median(own), 2) if own else None,
+        "not Ready, median s": round(statistics.median(out.values()), 2),
+        "not Ready, worst s": round(max(out.values()), 2),
+        "container alone, median s": round(statistics.median(own.values()), 2) if own else None,
         "writes to pods each": {kind: round(number / count, 2) for kind, number in to_pods.items()},
+        "pods": [
+            {
+                "pod": name,
+                "not Ready s": round(out[name], 2),
+                "container alone s": round(alone, 2),
+                "over the container s": round(out[name] - alone, 2),
+            }
+            for name, alone in sorted(own.items())
+        ],
     }
 
 
@@ -107,7 +117,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-unavailable", default="1", help="pods at the same time, such as 100%%")
     options = parser.parse_args(arguments)
     for figures in asyncio.run(measure(options.replicas, options.max_unavailable)):
+        pods = figures.pop("pods")
         print(json.dumps(figures))
+        for row in pods:
+            print(f"  {json.dumps(row)}")
     return 0
 
 

@@ -167,7 +167,7 @@ async def controlling(
             *(client, pods, KubeObjects(client, jobs), clock),
             node_image=lambda node: images.get(Key("", node)),
         )
-        upcoming = Upcoming(announcing, agent_alive=alive, node_images=images)
+        upcoming = Upcoming(announcing, alive, images, clock)
         controller = CloneSetController(
             Surroundings(
                 client=client,

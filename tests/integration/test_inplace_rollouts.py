@@ -111,15 +111,18 @@ async def test_pods_stay_and_only_the_changed_container_restarts_once(
 ) -> None:
     first, second = world.image.ref, f"{world.image.name}:v2"
     before = await _begin(web, [_app(first), counter("side", first)])
-    written = await _writes(world)
+    written, central = await _writes(world), writes_in(await exposition_of())
 
     async with watching(world.api, web.name) as seen:
         await web.set_image(second)
         took = await settled_in(web)
     after = await web.pods()
     cost = of_pods(await _writes(world) - written)
+    central = writes_in(await exposition_of()) - central
 
     print(f"{REPLICAS} pods in {took:.2f} s; out {rounded(each.out for each in seen.values())}; {cost}")
+    # Out of traffic, the change, back in traffic; the agent's own depend on how long a restart takes.
+    assert [central[f"patch {what}"] for what in ("pods/status", "pods")] == [2 * REPLICAS, REPLICAS]
     assert list(map(identity, after)) == list(map(identity, before))
     for old, new in zip(before, after, strict=True):
         assert status_of(new, "side")["containerID"] == status_of(old, "side")["containerID"]
@@ -149,21 +152,18 @@ async def test_image_environment_and_resources_in_one_revision_are_one_restart(
         assert {name: each["restartCount"] for name, each in counts.items()} == {"app": 0, "side": 0}
 
 
-async def test_a_large_image_is_on_the_node_before_anything_stops_for_four_writes_a_pod(
+async def test_a_large_image_is_on_the_node_before_anything_stops(
     world: Restarting, web: RealSet, prefix: str
 ) -> None:
     first, second = await _large(world, prefix, "v1", "v2")
     await _begin(web, [_app(first.ref)], updateStrategy=ONE_BY_ONE)
-    written = await _writes(world)
 
     async with watching(world.api, web.name) as seen:
         await web.set_image(second.ref)
         await web.settled()
-    pods, cost = await web.pods(), await _writes(world) - written
 
-    print(f"out {rounded(each.out for each in seen.values())}; {of_pods(cost)}")
-    assert sum(cost[f"patch {what}"] for what in ("pods", "pods/status")) == 4 * REPLICAS
-    for pod in pods:
+    print(f"out {rounded(each.out for each in seen.values())}")
+    for pod in await web.pods():
         told = [(reason, note) for _, reason, note in await world.events(pod["metadata"]["name"])]
         assert not [note for reason, note in told if reason == "Pulling" and second.ref in note]
         assert status_of(pod)["restartCount"] == 1

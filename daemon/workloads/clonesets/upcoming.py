@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from daemon import names
-from daemon.inplace.announcing import Announcing
+from daemon.engine.clock import Clock
+from daemon.inplace.announcing import Announced, Announcing
 from daemon.inplace.rollouts import Download, Rollout
 from daemon.kube.informer import Informer
 from daemon.objects.images import NodeImage
@@ -22,6 +23,10 @@ TIMEOUT_ANNOTATION = f"{_PREFIX}timeout-seconds"
 MIN_READY_ANNOTATION = f"{_PREFIX}min-updated-ready-pods"
 """On a CloneSet of v1alpha1: what v1beta1 has as fields."""
 
+QUIET = 5.0
+"""Seconds that nodes may take to fetch images before their pods are told: what is done sooner is no news to
+anybody, and an announcement with its answers costs a pod three writes."""
+
 
 @dataclass(slots=True)
 class _Quiet:
@@ -30,20 +35,27 @@ class _Quiet:
     revision: str
     prepared: set[str] = field(default_factory=set)
     """UIDs of those whose nodes have all that they will need."""
-    coming: Mapping[str, float] = field(default_factory=dict)
-    """By UID, the seconds until a pod is told of what its node fetches."""
+    coming: frozenset[str] = frozenset()
+    """UIDs of those whose nodes fetch what they will need."""
     nodes: frozenset[str] = frozenset()
     """Where those are."""
+    since: float | None = None
+    """Since when there are any; monotonic seconds."""
 
 
 class Upcoming:
     """Announces to pods whose nodes can be told: those with an agent that gives signs of life."""
 
     def __init__(
-        self, announcing: Announcing, agent_alive: Callable[[str], bool], node_images: Informer[NodeImage]
+        self,
+        announcing: Announcing,
+        agent_alive: Callable[[str], bool],
+        node_images: Informer[NodeImage],
+        clock: Clock,
     ) -> None:
         self._announcing = announcing
         self._agent_alive = agent_alive
+        self._clock = clock
         self._node_images = node_images
         self._quiet: dict[Key, _Quiet] = {}
 
@@ -63,7 +75,13 @@ class Upcoming:
     def coming(self, obj: CloneSet, revision: str) -> Mapping[str, float]:
         """By UID, the seconds for which pods wait at most that are on their way to *revision*, untold."""
         quiet = self._quiet.get(obj.metadata.key)
-        return quiet.coming if quiet is not None and quiet.revision == revision else {}
+        if quiet is None or quiet.revision != revision:
+            return {}
+        return dict.fromkeys(quiet.coming, max(self._left(quiet), 0.0))
+
+    def _left(self, quiet: _Quiet) -> float:
+        now = self._clock.monotonic()
+        return QUIET - (now - quiet.since) if quiet.since is not None else QUIET
 
     async def announce(self, run: Run, plan: RolloutPlan) -> bool:
         """Tell the pods that *plan* moves, now or later, what need be told. Raises ApiError's kinds.
@@ -74,15 +92,16 @@ class Upcoming:
         quiet = self._quiet_of(run)
         before = quiet.coming
         views = [view for view in (*plan.move, *plan.upcoming) if self._is_told(run, view, quiet.prepared)]
-        if not views:
-            quiet.coming, quiet.nodes = {}, frozenset()
-            return bool(before)
-        found = await self._announcing.announce(
-            _rollout(run), ((view.pod, run.history.data(view.revision)) for view in views)
-        )
+        found = Announced()
+        if views:
+            pods = ((view.pod, run.history.data(view.revision)) for view in views)
+            quietly = self._left(quiet) > 0
+            found = await self._announcing.announce(_rollout(run), pods, quietly=quietly)
         quiet.prepared |= found.prepared
         quiet.coming = found.coming
         quiet.nodes = frozenset(view.pod.spec.node_name for view in views if view.uid in found.coming)
+        if not found.coming or quiet.since is None:
+            quiet.since = self._clock.monotonic() if found.coming else None
         return bool(found.told or found.coming or before)
 
     def _quiet_of(self, run: Run) -> _Quiet:
