@@ -9,7 +9,9 @@ to come: of two changes in a row, back to what runs, the kubelet may see the las
 - one of the two, after ``PATIENCE`` seconds in which neither agent nor kubelet had more to say.
 """
 
+import re
 from datetime import datetime, timedelta
+from typing import Final
 
 from daemon.inplace.evidence import Missing, agents_hash, newest_status
 from daemon.inplace.records import State, restart_counts_of
@@ -23,6 +25,8 @@ PULL_ERRORS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
 """Reasons of a waiting container whose image the kubelet cannot get."""
+_ENDS: Final = r"(?![\w@/-]|[.:]\w)"
+"""After the name of an image in a text: what would make it a longer name does not follow."""
 
 
 def image_missing(pod: LocalPod, state: State, container: Container, now: datetime) -> Missing | None:
@@ -65,8 +69,9 @@ def _written_at(state: State, now: datetime) -> datetime:
 
 def _cannot_pull(container: Container, told: Waiting) -> bool:
     """Whether the kubelet says so of this very image: what it said of another one stays there for a while."""
-    return told.reason in PULL_ERRORS and (
-        container.image in told.message or _canonical_of(container.image) in told.message
+    names = (container.image, _canonical_of(container.image))
+    return told.reason in PULL_ERRORS and any(
+        re.search(re.escape(each) + _ENDS, told.message) is not None for each in names
     )
 
 

@@ -220,6 +220,16 @@ def test_an_image_that_cannot_be_pulled_is_told_once_and_can_be_rolled_back() ->
     assert [each.step for each in world.writes] == ["TakeOut", "Change", "Tell", "Change", "GiveBack"]
 
 
+def test_what_the_kubelet_said_of_a_longer_name_is_not_said_of_this_image() -> None:
+    broken = revision(container("app", "repo/app:v10"), container("side", "repo/side:v1"))
+    world, target = SimulatedPod(OLD), target_of(OLD, broken)
+    advance(world, target)
+    world.kubelet(pulls=False)
+    advance(world, target)
+
+    assert isinstance(advance(world, target_of(broken, OLD, revision="web-old")), Waiting)
+
+
 def test_what_takes_too_long_is_told_and_still_ends() -> None:
     world, target = SimulatedPod(OLD), target_of(OLD, NEW, deadline=60)
     advance(world, target)
