@@ -9,7 +9,7 @@ import pytest
 
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import LabelSelector, LabelSelectorRequirement, condition_of
-from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus
+from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus, UpdateStrategy
 from daemon.workloads.clonesets.settings import settings_of
 from daemon.workloads.clonesets.status import (
     DEADLINE_EXCEEDED,
@@ -178,3 +178,19 @@ def test_conditions_of_openkruise_without_a_reason_are_read() -> None:
     status = msgspec.convert(raw, CloneSetStatus)
 
     assert isinstance(status.conditions[0], CloneSetCondition)
+
+
+def test_a_paused_rollout_is_not_over() -> None:
+    obj = told(
+        clone_set(replicas=2, update_strategy=UpdateStrategy(paused=True)), pod("a", NEW), pod("b", OLD)
+    )
+
+    assert state(obj, "Progressing") == ("Unknown", "Paused")
+    assert state(obj, "Ready") == ("False", "Paused")
+    assert state(obj, "Stalled")[0] == "False"
+
+
+def test_a_set_whose_pods_change_when_they_are_deleted_is_ready_with_those_that_it_has() -> None:
+    obj = told(clone_set(replicas=1, update_strategy=UpdateStrategy(type="OnDelete")), pod("a", OLD))
+
+    assert state(obj, "Ready") == ("True", "Available")

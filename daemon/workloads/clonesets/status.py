@@ -177,7 +177,7 @@ def _settled(seen: Snapshot, counts: _Counts) -> bool:
     settings = seen.settings
     enough = counts.total == settings.replicas == counts.available
     moving = any(view.deleting or view.doomed or view.busy for view in seen.pods)
-    stale = settings.policy != "OnDelete" and not settings.paused and counts.updated < counts.expected
+    stale = settings.policy != "OnDelete" and counts.updated < counts.expected
     return enough and not moving and not stale
 
 
