@@ -21,6 +21,7 @@ from daemon.cli.output import (
     table,
 )
 from daemon.cli.usage import Exit
+from daemon.debug import pod_lines
 from daemon.debug.views import NodeView, ProblemView, PullView, RuntimeView
 from daemon.names import PROGRAM
 
@@ -83,6 +84,7 @@ def lines_of(view: NodeView, paint: Paint, *, wide: bool) -> Iterator[str]:
     """The node as text."""
     yield from _head(view, paint)
     yield from _pulls(view, paint, wide=wide)
+    yield from _pods(view, paint)
     yield from _failures(view, paint)
     yield from _problems(view.problems, paint)
 
@@ -147,6 +149,16 @@ def _more(pull: PullView) -> tuple[str, ...]:
     pinned = "yes" if pull.pinned else "no"
     owners = clean(",".join(pull.owners))
     return str(pull.priority), str(pull.failures), pinned, owners or "<none>", pull.image_id or "<none>"
+
+
+def _pods(view: NodeView, paint: Paint) -> Iterator[str]:
+    """What changes in place, where something does."""
+    lists = pod_lines.lists(view.pods, view.now) if view.pods is not None else ()
+    for title, lines in lists:
+        if lines:
+            yield ""
+            yield paint(f"{title}:", "bold")
+        yield from (f"  {line}" for line in lines)
 
 
 def _failures(view: NodeView, paint: Paint) -> Iterator[str]:

@@ -1,24 +1,11 @@
 """The node as text, for a person with curl. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from daemon.debug import units
-from daemon.debug.views import (
-    ChangeView,
-    DiskView,
-    ErrorView,
-    JobView,
-    NodeView,
-    PodsView,
-    ProblemView,
-    PullView,
-    ResizeView,
-    RestartView,
-    RuntimeView,
-    UpdateView,
-)
+from daemon.debug import pod_lines, units
+from daemon.debug.units import one_line
+from daemon.debug.views import DiskView, JobView, NodeView, PodsView, ProblemView, PullView, RuntimeView
 from daemon.names import PROGRAM
 
 _WIDEST = 60
@@ -56,48 +43,8 @@ def _pods(pods: PodsView, view: NodeView) -> Iterator[str]:
     if pods.problem:
         yield from _section("Pods", [pods.problem], empty="")
         return
-
-    def since(moment: datetime | None) -> str:
-        passed = (view.now - moment).total_seconds() if moment is not None else None
-        return f", for {units.countdown(passed)}" if passed is not None else ""
-
-    none = "none"
-    updates = (f"{_update(each)}{since(each.since)}" for each in pods.updates)
-    yield from _section(f"Updates ({len(pods.updates)})", updates, empty=none)
-    restarts = (f"{_restart(each)}{_took(each) or since(each.since)}" for each in pods.restarts)
-    yield from _section(f"Restarts ({len(pods.restarts)})", restarts, empty=none)
-    resizes = (f"{_resize(each)}{since(each.since)}" for each in pods.resizes)
-    yield from _section(f"Resizes ({len(pods.resizes)})", resizes, empty=none)
-    yield from _section(f"Last errors ({len(pods.errors)})", map(_error, pods.errors), empty=none)
-
-
-def _update(update: UpdateView) -> str:
-    told = one_line(update.message) or "announced"
-    return f"{update.namespace}/{update.pod} to {update.revision}: {update.reason or 'Waiting'}, {told}"
-
-
-def _restart(restart: RestartView) -> str:
-    said = ": ".join(filter(None, (restart.step, one_line(restart.detail))))
-    return f"{restart.namespace}/{restart.pod}/{restart.container}: {one_line(restart.why)}: {said}"
-
-
-def _took(restart: RestartView) -> str:
-    return f", took {units.duration(restart.seconds)}" if restart.seconds is not None else ""
-
-
-def _resize(resize: ResizeView) -> str:
-    said = ": ".join(filter(None, (resize.state, one_line(resize.message))))
-    return f"{resize.namespace}/{resize.pod}: {'; '.join(map(_change, resize.changes))}: {said}"
-
-
-def _change(change: ChangeView) -> str:
-    before = f" {change.before} ->" if change.before else ""
-    return f"{change.container or 'the pod'} {change.name}{before} {change.wanted}"
-
-
-def _error(error: ErrorView) -> str:
-    about = f"{error.namespace}/{error.pod}"
-    return f"{error.at:%Y-%m-%d %H:%M:%S} {about}: {error.reason}: {one_line(error.message)}"
+    for title, lines in pod_lines.lists(pods, view.now):
+        yield from _section(f"{title} ({len(lines)})", lines, empty="none")
 
 
 def _section(title: str, lines: Iterable[str], *, empty: str) -> Iterator[str]:
@@ -156,11 +103,6 @@ def _job(job: JobView) -> str:
 def _problem(problem: ProblemView) -> str:
     about = f" ({problem.object})" if problem.object else ""
     return f"{problem.file}:{problem.line}{about}: {one_line(problem.message)}"
-
-
-def one_line(text: str) -> str:
-    """*text* without line breaks and control characters: a registry's words must not steer a terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.split()))
 
 
 def _value(value: Any) -> str:

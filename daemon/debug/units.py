@@ -59,3 +59,8 @@ def _unit(count: float) -> tuple[str, float]:
             return unit, factor
         factor *= 1024
     return _SIZES[-1], factor
+
+
+def one_line(text: str) -> str:
+    """*text* without line breaks and control characters: a registry's words must not steer a terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in " ".join(text.split()))

@@ -26,8 +26,7 @@ class Missing:
 
 def status_of(pod: LocalPod, name: str) -> ContainerStatus | None:
     """What the kubelet says of that container, a native sidecar or one of the pod's own."""
-    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in every if each.name == name), None)
+    return pod.status.of(name)
 
 
 def newest_status(pod: LocalPod, name: str) -> ContainerStatus | None:

@@ -39,8 +39,7 @@ def resizable(pod: LocalPod) -> dict[str, Container]:
 
 def status_of(pod: LocalPod, name: str) -> ContainerStatus | None:
     """What the kubelet says of that container."""
-    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in every if each.name == name), None)
+    return pod.status.of(name)
 
 
 def spec_of(pod: LocalPod, name: str) -> ResourceRequirements:

@@ -114,13 +114,13 @@ def _aliases(seen: Observed, pod: LocalPod, containers: Mapping[str, str]) -> Ma
     if chosen != "image-alias" or pod.metadata.uid in seen.refused or is_managed(pod):
         return {}
     waiting = [name for name in containers if _would_wait(pod, name, seen.now)]
-    found = {name: alias_of(_asked(pod, name), _status(pod, name)) for name in waiting}
+    found = {name: alias_of(_asked(pod, name), pod.status.of(name)) for name in waiting}
     return found if all(found.values()) else {}
 
 
 def _would_wait(pod: LocalPod, name: str, now: datetime) -> bool:
     """Whether the kubelet would start the successor only after its back-off."""
-    status = _status(pod, name)
+    status = pod.status.of(name)
     ended = status.last_state.terminated if status is not None else None
     return ended is not None and ended.finished_at is not None and now - ended.finished_at < BACK_OFF_WINDOW
 
@@ -146,8 +146,3 @@ def alias_of(container: Container | None, status: ContainerStatus | None) -> str
 def _asked(pod: LocalPod, name: str) -> Container | None:
     """The container; no native sidecar, whose image the API server lets nobody change as lightly."""
     return next((each for each in pod.spec.containers if each.name == name), None)
-
-
-def _status(pod: LocalPod, name: str) -> ContainerStatus | None:
-    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in statuses if each.name == name), None)

@@ -68,7 +68,7 @@ class Judge(msgspec.Struct, frozen=True):
 
     def find(self, container: Container) -> Finding:
         """How *container* stands."""
-        status = _status(self.seen.pod, container.name)
+        status = self.seen.pod.status.of(container.name)
         if status is None or not status.container_id:
             return Finding(container, status, Stage.ABSENT)
         if status.state.running is None:
@@ -221,8 +221,3 @@ def _stopping(container: Container, stop: Stopping) -> Stage:
     if stop.done:
         return Stage.STOPPED
     return Stage.STOPPING if container.lifecycle.pre_stop is None else Stage.PRE_STOP
-
-
-def _status(pod: LocalPod, name: str) -> ContainerStatus | None:
-    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in statuses if each.name == name), None)

@@ -123,7 +123,7 @@ def _step(
     request: ContainerRecreateRequest, container: RecreateContainer, state: RecreateState, seen: Observed
 ) -> _Step:
     assert seen.pod is not None
-    status = _status(seen.pod, container.name)
+    status = seen.pod.status.of(container.name)
     attempt = seen.stops.get((request.metadata.uid, container.name))
     if attempt is not None:  # OpenKruise's definition of the kind does not keep the ID in the status
         state = replace(state, container_id=attempt.container_id)
@@ -278,11 +278,6 @@ def _stops(request: ContainerRecreateRequest, steps: Sequence[_Step]) -> Iterabl
     if failed and request.spec.strategy.failure_policy == "Fail":
         return ()
     return (each.stop for each in steps if each.stop is not None)
-
-
-def _status(pod: LocalPod, name: str) -> ContainerStatus | None:
-    told = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in told if each.name == name), None)
 
 
 def _look(seconds: Sequence[float]) -> Sequence[Look]:

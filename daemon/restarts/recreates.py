@@ -81,6 +81,9 @@ class Recreates:
     ) -> None:
         request = after or before
         assert request is not None
+        if after is None:
+            for state in request.status.container_recreate_states:
+                self._around.journal.withdraw(state.container_id)
         self.controller.queue.add(request.pod_key)
 
     def _on_pod(self, before: LocalPod | None, after: LocalPod | None) -> None:

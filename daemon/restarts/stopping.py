@@ -77,15 +77,19 @@ class Stopper:
             try:
                 return await self._stop(pod, container, container_id, reason, grace)
             except (StopError, CriError) as error:
-                about = Subject(pod, container, container_id)
-                self._around.journal.step(about, "Failed", why=reason, detail=str(error))
+                self._note_failure(Subject(pod, container, container_id), reason, str(error))
                 raise
             except Exception as error:  # what a pod asks for leads here: it must not end the agent
                 log.exception("stop failed", pod=str(pod.metadata.key), container=container_id)
-                raise UnforeseenError(
+                why = (
                     f"stopping {container} failed in a way that was not foreseen ({type(error).__name__});"
                     " the agent's log says where"
-                ) from error
+                )
+                self._note_failure(Subject(pod, container, container_id), reason, why)
+                raise UnforeseenError(why) from error
+
+    def _note_failure(self, about: Subject, reason: str, why: str) -> None:
+        self._around.journal.step(about, "Failed", why=reason, detail=why)
 
     async def _stop(
         self, pod: LocalPod, container: str, container_id: str, reason: str, grace: float | None

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from daemon.__main__ import main
-from daemon.debug.views import DiskView, ProblemView, RuntimeView
+from daemon.debug.views import DiskView, PodsView, ProblemView, RuntimeView
 from tests.fakes.agent import MIB, NOW, ScriptedAgent, a_job, a_pull, serving
 from tests.fakes.command import piped
+from tests.fakes.node_pods import troubled_pods
 
 SOCKET = "/run/containerd/containerd.sock"
 
@@ -83,6 +84,22 @@ def test_a_node_without_a_runtime_says_what_to_do(
 
     assert "Runtime:  none found; start one, or name its socket with --runtime" in said
     assert "Disk:" not in said
+
+
+def test_what_changes_in_place_is_told_a_line_each(
+    agent: ScriptedAgent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.show(pods=PodsView())
+    assert "Restarts" not in status(agent, capsys)
+
+    agent.show(pods=troubled_pods(NOW))
+    lines = status(agent, capsys).splitlines()
+
+    for title in ("Updates:", "Restarts:", "Resizes:", "Last errors:"):
+        assert title in lines
+    why = "labels or annotations of the pod changed GREETING, COLOUR"
+    assert f"  default/web-7d9f4-q9zrt/app: {why}: PreStop, for 2s" in lines
+    assert f"  default/web-7d9f4-h6ptv/app: {why}: Done, took 1.0s" in lines
 
 
 def test_a_refused_manifest_is_told_with_its_place_and_what_is_allowed(

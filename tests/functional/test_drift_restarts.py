@@ -1,6 +1,7 @@
 """Restarts for changed labels and annotations, beside an API server and a runtime that fail on demand."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from grpclib.const import Status
 
+from daemon.localpods.journal import Journal
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.restarts.drift import DriftRestarts
@@ -60,6 +62,40 @@ async def test_a_change_costs_three_calls_of_the_runtime_and_three_writes(kubele
     assert sorted(made) == ["ContainerStatus", "ContainerStatus", "StopContainer"]
     assert kubelet.world.server.writes - writes == {"patch pods/status": 2, "create events": 1}
     assert kubelet.annotations[PLANNED] == '{"app":1}'
+
+
+async def test_a_restart_is_seen_from_its_cause_to_its_end(kubelet: SmallKubelet) -> None:
+    kubelet.run()
+    around, steps = kubelet.world.around, []
+    seen = asyncio.Event()
+
+    def look() -> None:
+        steps.extend(each.step for each in journal.restarts if each.step not in steps)
+        if "Done" in steps:
+            seen.set()
+
+    journal = Journal(around.clock, look)
+    kubelet.world.around = dataclasses.replace(around, journal=journal)
+    around.pods.on_change(journal.take)
+    async with agent(kubelet.world):
+        await in_sync(kubelet)
+        kubelet.world.runtime.fail("StopContainer", Status.UNAVAILABLE, "away", times=1)
+        kubelet.annotate(colour="blue")
+        await stopped(kubelet, 2)
+        kubelet.restart()
+        async with asyncio.timeout(10):
+            await seen.wait()
+
+    (restart,) = journal.restarts
+    assert [each for each in steps if each != "Settling"] == [
+        "Due",
+        "Stopping",
+        "Failed",
+        "Successor",
+        "Done",
+    ]
+    assert restart.why == "labels or annotations of the pod changed COLOUR"
+    assert restart.seconds is not None
 
 
 async def test_nothing_is_stopped_before_it_is_written_down(kubelet: SmallKubelet) -> None:
