@@ -42,7 +42,6 @@ class Fault:
 
     status: int = 0
     """Answer with this instead of doing it; 0 means do it."""
-    message: str = "this was injected"
     verb: str = ""
     resource: str = ""
     name: str = ""
@@ -62,6 +61,7 @@ class Fault:
     """Close the connection instead of answering; done it is, unless there is a status."""
     hang: bool = False
     """Never answer; done it is, unless there is a status."""
+    message: str = "this was injected"
 
     def hits(self, asked: Request) -> bool:
         """Tell whether this request is the one."""

@@ -1,12 +1,12 @@
 """Restarts for changed labels and annotations, beside an API server and a runtime that fail on demand."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from grpclib.const import Status
 
@@ -66,8 +66,8 @@ async def test_a_change_costs_three_calls_of_the_runtime_and_three_writes(kubele
 
 async def test_a_restart_is_seen_from_its_cause_to_its_end(kubelet: SmallKubelet) -> None:
     kubelet.run()
-    around, steps = kubelet.world.around, []
-    seen = asyncio.Event()
+    around, seen = kubelet.world.around, asyncio.Event()
+    steps: list[str] = []
 
     def look() -> None:
         steps.extend(each.step for each in journal.restarts if each.step not in steps)
@@ -75,7 +75,7 @@ async def test_a_restart_is_seen_from_its_cause_to_its_end(kubelet: SmallKubelet
             seen.set()
 
     journal = Journal(around.clock, look)
-    kubelet.world.around = dataclasses.replace(around, journal=journal)
+    kubelet.world.around = msgspec.structs.replace(around, journal=journal)
     around.pods.on_change(journal.take)
     async with agent(kubelet.world):
         await in_sync(kubelet)
