@@ -35,9 +35,6 @@ T = TypeVar("T")
 _AT_ONCE = 16
 """Pods that are told at the same time."""
 
-_WEBHOOK = "failed calling webhook"
-"""What the API server says of a webhook that does not answer: one that was left behind never will."""
-
 log = structlog.get_logger()
 
 
@@ -149,7 +146,7 @@ class Announcing:
             except AlreadyExistsError:  # somebody else's, or the watch is late: the pods will tell
                 log.info("a job of that name is there already", job=str(job.metadata.key))
             except (InvalidError, ForbiddenError, ServerError) as error:
-                if isinstance(error, ServerError) and _WEBHOOK not in error.message:
+                if isinstance(error, ServerError) and not error.by_webhook:
                     raise
                 log.warning("image not fetched beforehand", job=str(job.metadata.key), error=str(error))
                 if _can_be_pulled(job.spec.image):

@@ -155,6 +155,11 @@ class ServerError(ApiError):
 
     remedy = "see the logs of the API server and of etcd; it is tried again"
 
+    @property
+    def by_webhook(self) -> bool:
+        """Whether a webhook did not answer, and not the API server: one that was left behind never will."""
+        return "failed calling webhook" in self.message
+
 
 class UnreadableError(ApiError):
     """The answer is not what its kind should look like. Do not retry soon."""

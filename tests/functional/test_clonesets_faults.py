@@ -280,3 +280,20 @@ async def test_a_set_whose_revision_cannot_be_recorded_says_so(cluster: Cluster)
 
         assert "Forbidden" in message
         assert world.condition(names.STALLED)["status"] == "False"
+
+
+async def test_a_webhook_of_pods_that_is_down_keeps_no_pod_from_its_change_in_place(cluster: Cluster) -> None:
+    message = 'Internal error occurred: failed calling webhook "mpod.kb.io": no endpoints available'
+    async with cluster.led() as world:
+        world.apply(spec(2, updateStrategy=IN_PLACE))
+        await world.settled()
+        pods = world.uids()
+        fault = Fault(
+            verb="create", resource="pods", user_agent="inplaced", status=500, message=message, times=10_000
+        )
+        cluster.server.fail(fault)
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert (world.images(), world.uids()) == (["app:2"] * 2, pods)

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from daemon.engine.objects import AlreadyExistsError, ConflictError, NotFoundError, ObjectsError
-from daemon.kube.errors import ForbiddenError, RefusedError
+from daemon.kube.errors import ForbiddenError, RefusedError, ServerError
 from daemon.kube.patches import merge_patch
 from daemon.objects.revisions import ControllerRevision
 from daemon.objects.workloads import CloneSet
@@ -58,10 +58,13 @@ class _Judged:
     revision: str
     trouble: Trouble | None
     at: float
+    is_sure: bool = True
+    """Whether all who judge were heard."""
 
     def is_old(self, now: float) -> bool:
         """Whether it may be another by now."""
-        return self.trouble is not None and now - self.at >= JUDGED_AGAIN
+        may_change = self.trouble is not None or not self.is_sure
+        return may_change and now - self.at >= JUDGED_AGAIN
 
 
 class Histories:
@@ -137,8 +140,18 @@ class Histories:
         uid, name, now = obj.metadata.uid, history.update.metadata.name, self._around.clock.monotonic()
         judged = self._judged.get(uid)
         if judged is None or judged.revision != name or judged.is_old(now):
-            judged = self._judged[uid] = _Judged(name, await self._wrong(obj, settings, history), now)
+            judged = self._judged[uid] = await self._asked(obj, settings, history)
         return judged.trouble
+
+    async def _asked(self, obj: CloneSet, settings: Settings, history: History) -> _Judged:
+        name, now = history.update.metadata.name, self._around.clock.monotonic()
+        try:
+            return _Judged(name, await self._wrong(obj, settings, history), now)
+        except ServerError as error:
+            if not error.by_webhook:
+                raise
+            log.warning("template not judged", cloneset=str(obj.metadata.key), error=str(error))
+            return _Judged(name, None, now, is_sure=False)
 
     async def _wrong(self, obj: CloneSet, settings: Settings, history: History) -> Trouble | None:
         template = history.template(history.update)
