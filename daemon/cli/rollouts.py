@@ -64,7 +64,6 @@ class Rollout(View, frozen=True, kw_only=True):
     message: str = ""
     done: bool = False
     failed: bool = False
-    paused: bool = False
     pods: tuple[PodStep, ...] = ()
 
 
@@ -89,7 +88,6 @@ def rollout_of(obj: CloneSet, pods: Iterable[LocalPod], now: datetime) -> Rollou
         message=clean(ready.message) if ready is not None and newest else UNSEEN,
         done=newest and ready is not None and ready.status == "True",
         failed=newest and stalled is not None and stalled.status == "True",
-        paused=settings.paused,
         pods=tuple(sorted(steps, key=lambda each: (_ORDER.index(each.step), each.name))),
     )
 
@@ -105,7 +103,7 @@ def why_update(rollout: Rollout, pod: str) -> Iterator[str]:
 
 def why_rollout(rollout: Rollout) -> Iterator[str]:
     """How far the rollout is, and how many pods have not begun to change."""
-    if not rollout.done or _paused(rollout):
+    if not rollout.done:
         yield f"rollout to {rollout.revision}: {headline(rollout).partition(': ')[2]}"
     for step, words in _QUIET.items():
         count = len(quiet_pods(rollout, step))
@@ -121,23 +119,15 @@ def quiet_pods(rollout: Rollout, *steps: Step) -> set[str]:
 def headline(rollout: Rollout) -> str:
     """The set's state on one line, as the controller tells it; counted here while it has told nothing yet."""
     if rollout.message and rollout.message != UNSEEN:
-        return f"cloneset/{rollout.name}: {rollout.message}{_paused(rollout)}"
+        return f"cloneset/{rollout.name}: {rollout.message}"
     count = f"{rollout.updated} of {rollout.expected} updated"
     count += f", {rollout.available} of {rollout.replicas} available"
     said = f"; {rollout.message}" if rollout.message else ""
-    return f"cloneset/{rollout.name}: {count}{said}{_paused(rollout)}"
-
-
-def _paused(rollout: Rollout) -> str:
-    """That nothing more begins to change, if there is something."""
-    held = rollout.paused and rollout.updated < rollout.expected
-    return "; it is paused by updateStrategy.paused" if held else ""
+    return f"cloneset/{rollout.name}: {count}{said}"
 
 
 def ended(rollout: Rollout) -> str:
     """What came of it."""
-    if _paused(rollout):
-        return headline(rollout)
     if rollout.done:
         return f"cloneset/{rollout.name} is at {rollout.revision}: {rollout.message}"
     return f"cloneset/{rollout.name} is stuck, {rollout.reason}: {rollout.message}"

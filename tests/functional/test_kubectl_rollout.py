@@ -223,28 +223,15 @@ def test_why_tells_of_a_set_how_far_it_is_and_of_those_pods_that_move(
     ]
 
 
-@pytest.mark.parametrize(
-    ("strategy", "said"),
-    [
-        (
-            {"paused": True},
-            [
-                "  rollout to web-new: goes on; it is paused by updateStrategy.paused",
-                "  1 pod waits for its turn",
-            ],
-        ),
-        ({"partition": 1}, ["  1 pod stays as it is, kept by the partition"]),
-    ],
-)
-def test_why_tells_that_a_rollout_is_paused_or_kept_by_its_partition(
-    fake: FakeCluster, capsys: pytest.CaptureFixture[str], strategy: dict[str, Any], said: list[str]
+def test_why_tells_that_pods_are_kept_by_the_partition(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store(fake, ready="True", **strategy)
+    store(fake, ready="True", partition=1)
     store_pod(fake, "web-a", "web-old")
 
     main(["why", "web", "--kubeconfig", str(fake.kubeconfig)])
 
-    assert capsys.readouterr().out.splitlines()[1:] == said
+    assert capsys.readouterr().out.splitlines()[1:] == ["  1 pod stays as it is, kept by the partition"]
 
 
 def test_other_kinds_are_refused(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
