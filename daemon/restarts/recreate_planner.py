@@ -26,6 +26,7 @@ from daemon.restarts.recreate_plans import Action, Attempt, Look, Observed, Stag
 
 _TOLD = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContainerConfigError"})
 """Why a container waits, as far as people can do something about it; all else passes at once."""
+_OLDER = "waits for an older request"
 _OVER = frozenset({"Succeeded", "Failed"})
 
 
@@ -43,7 +44,7 @@ def plan(seen: Observed) -> Sequence[Action]:
     if not waiting:
         return ()
     return [
-        *(_queued(each, seen.now) for each in waiting[1:] if not each.status.phase),
+        *(_queued(each, Phase.PENDING, _OLDER, seen.now) for each in waiting[1:] if not each.status.phase),
         *_served(waiting[0], seen),
     ]
 
@@ -59,11 +60,20 @@ def _is_open(request: ContainerRecreateRequest) -> bool:
     return not request.completed and request.metadata.deletion_timestamp is None
 
 
-def _queued(request: ContainerRecreateRequest, now: datetime) -> Tell:
+def _queued(request: ContainerRecreateRequest, phase: Phase, message: str, now: datetime) -> Tell:
     """OpenKruise's manager wants to hear within a minute that there is an agent."""
     states = [state_of(request, each) for each in request.spec.containers]
     pending = [replace(each, phase=str(Phase.PENDING)) for each in states]
-    return Tell(request, under_way(request, Phase.PENDING, pending, "waits for an older request", now))
+    return Tell(request, under_way(request, phase, pending, message, now))
+
+
+def _acknowledged(request: ContainerRecreateRequest, now: datetime) -> Sequence[Tell]:
+    """OpenKruise's manager takes a pod out of traffic only for a request that is Recreating."""
+    wanted = Phase.RECREATING if request.foreign else Phase.PENDING
+    known = request.status.phase
+    if known == wanted or (known and not request.foreign):
+        return ()
+    return [_queued(request, wanted, "waits until its pod is out of traffic", now)]
 
 
 def _served(request: ContainerRecreateRequest, seen: Observed) -> Sequence[Action]:
@@ -73,8 +83,7 @@ def _served(request: ContainerRecreateRequest, seen: Observed) -> Sequence[Actio
     looks = [] if deadline is None else [_until(deadline, seen.now)]
     waits = _out_of_traffic(request, seen.now)
     if waits is not None:
-        acknowledged = [] if request.status.phase else [_queued(request, seen.now)]
-        return [*acknowledged, *_look([*looks, *waits])]
+        return [*_acknowledged(request, seen.now), *_look([*looks, *waits])]
     steps = _steps(request, seen)
     looks += [each.look for each in steps if each.look is not None]
     return [*_told(request, steps, seen.now), *_stops(request, steps), *_look(looks)]

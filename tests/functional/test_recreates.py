@@ -410,7 +410,7 @@ async def test_openkruise_s_grace_without_traffic_is_waited_for(world: World) ->
 
     async with world.agent():
         of_openkruise(world, unreadyGracePeriodSeconds=0)
-        await world.until(lambda: world.status().get("phase") == "Pending")
+        await world.until(lambda: world.status().get("phase") == "Recreating")  # its manager waits for that
         assert world.stops == []
         condition = {
             "type": names.PRE_RECREATE_GRACE,

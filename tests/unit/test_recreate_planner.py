@@ -353,6 +353,20 @@ def test_openkruise_s_manager_hears_of_requests_that_wait() -> None:
     ]
 
 
+@pytest.mark.parametrize("phase", ["", "Pending"])
+def test_openkruise_s_manager_takes_the_pod_out_of_traffic_for_a_request_that_is_recreating(
+    phase: str,
+) -> None:
+    asked = of_openkruise(strategy=UNREADY, status={"phase": phase})
+
+    told = status(plan(seen(asked)))
+    again = plan(seen(replace(asked, status=as_stored_by_openkruise(told))))
+
+    assert (told.phase, told.message) == ("Recreating", "waits until its pod is out of traffic")
+    assert [each.phase for each in told.container_recreate_states] == ["Pending"]
+    assert again == []
+
+
 def as_stored_by_openkruise(told: RecreateStatus) -> RecreateStatus:
     """Without what its definition of the kind does not know."""
     kept = tuple(replace(each, container_id="") for each in told.container_recreate_states)
