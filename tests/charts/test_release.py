@@ -9,12 +9,23 @@ import pytest_asyncio
 import yaml
 
 from daemon import names
-from tests.charts.rendering import CHART, EVERYTHING, NAMESPACE, RELEASE, Document, helm, render
+from tests.charts.rendering import (
+    CHART,
+    EVERYTHING,
+    NAMESPACE,
+    RELEASE,
+    Document,
+    helm,
+    of_kind,
+    render,
+)
 from tests.testbed.accounts import make_account
 from tests.testbed.api import Api
 from tests.testbed.cluster_fixtures import MakeControlPlane
+from tests.testbed.session import TestbedError
 
 INSTALLED = "STATUS: deployed"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 async def run_helm(api: Api, *arguments: str) -> str:
@@ -117,3 +128,38 @@ async def test_the_api_server_finds_every_document_right(kinds: Api, values: Map
     )
 
     assert len(applied.splitlines()) == len(documents)
+
+
+async def test_a_release_takes_over_the_kinds_of_openkruises(empty: Api) -> None:
+    """Its conversion, which would ask its webhook, is taken from them before: Helm would leave that there."""
+    theirs = [as_of_openkruise(each) for each in of_kind("CustomResourceDefinition")]
+    for each in theirs:
+        await empty.request("POST", DEFINITIONS, each)
+    with pytest.raises(TestbedError, match="invalid ownership metadata"):
+        await install(empty)
+
+    alone = [{"op": "replace", "path": "/spec/conversion", "value": {"strategy": "None"}}]
+    for each in theirs:
+        await empty.request("PATCH", f"{DEFINITIONS}/{each['metadata']['name']}", alone, patch="json")
+    installed = await install(empty, "--take-ownership")
+    sets = await empty.get(f"{DEFINITIONS}/clonesets.{names.KRUISE_GROUP}")
+
+    assert INSTALLED in installed
+    assert sets["metadata"]["annotations"]["meta.helm.sh/release-name"] == RELEASE
+    assert sets["spec"]["conversion"] == {"strategy": "None"}
+
+
+def as_of_openkruise(definition: Document) -> Document:
+    """That kind as another release has installed it, with a webhook for its versions."""
+    webhook = {
+        "conversionReviewVersions": ["v1", "v1beta1"],
+        "clientConfig": {"service": {"name": "kruise-webhook-service", "namespace": "kruise-system"}},
+    }
+    owned = {"meta.helm.sh/release-name": "kruise", "meta.helm.sh/release-namespace": "default"}
+    metadata = {
+        "name": definition["metadata"]["name"],
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": owned,
+    }
+    conversion = {"strategy": "Webhook", "webhook": webhook}
+    return {**definition, "metadata": metadata, "spec": {**definition["spec"], "conversion": conversion}}
