@@ -14,7 +14,7 @@ from daemon.inplace.planner import plan
 from daemon.inplace.refusals import Refusals
 from daemon.inplace.targets import Progress, Target, Waiting
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import ApiError, ForbiddenError, RefusedError
+from daemon.kube.errors import ApiError, ForbiddenError, RefusedError, ServerError
 from daemon.kube.events import Level
 from daemon.kube.informer import Informer
 from daemon.kube.patches import strategic_merge_patch
@@ -79,7 +79,10 @@ class PodUpdates:
                 done = await self._take(pod, target, step)
             except NotFoundError:
                 return _GONE
-            except (RefusedError, ForbiddenError) as error:
+            except (RefusedError, ForbiddenError, ServerError) as error:
+                if step.step == "Try" and isinstance(error, RefusedError) and error.untried:
+                    tried = True
+                    continue
                 return await self._refused(pod, target, step, error)
             if not isinstance(done, LocalPod):
                 return done
@@ -105,8 +108,12 @@ class PodUpdates:
         return written if step.then is None else step.then
 
     async def _refused(self, pod: LocalPod, target: Target, step: Write, error: ApiError) -> Progress:
-        """Leave the pod to its traffic when the change is refused, as by an admission policy."""
-        if step.step not in {"Change", "Try"}:
+        """Leave the pod to its traffic when the change is refused, as by an admission policy.
+
+        So does a webhook that is down. Other troubles of the API server pass by themselves: they are raised.
+        """
+        passes = isinstance(error, ServerError) and not error.by_webhook
+        if passes or step.step not in {"Change", "Try"}:
             raise error
         self._refusals.add(pod, target.revision, error.message)
         told = refused(self._observed(pod, target), error.message)

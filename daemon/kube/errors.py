@@ -143,6 +143,11 @@ class RefusedError(ApiError, InvalidError):
     causes: tuple[StatusCause, ...] = ()
     """The fields that are wrong; none when the request itself was, such as a patch that does not apply."""
 
+    @property
+    def untried(self) -> bool:
+        """Whether somebody's webhook only cannot be called when nothing is to be kept."""
+        return "does not support dry run" in self.message
+
 
 class BusyError(ApiError):
     """Too many requests. Retry when told."""

@@ -297,3 +297,19 @@ async def test_a_webhook_of_pods_that_is_down_keeps_no_pod_from_its_change_in_pl
         await world.settled()
 
         assert (world.images(), world.uids()) == (["app:2"] * 2, pods)
+
+
+async def test_a_pod_goes_back_to_its_traffic_when_a_webhook_that_is_down_keeps_it_from_its_change(
+    cluster: Cluster,
+) -> None:
+    message = 'Internal error occurred: failed calling webhook "vpod.kb.io": no endpoints available'
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE))
+        await world.settled()
+        cluster.server.fail(Fault(verb="patch", resource="pods", status=500, message=message, times=10_000))
+
+        world.set_image("app:2")
+        await world.until(lambda: world.condition("FailedUpdate").get("reason") == "Refused")
+        await world.until(lambda: shut(world) == [])
+
+        assert (world.images(), restarts(world)) == (["app:1"], [0])

@@ -20,8 +20,6 @@ from daemon.workloads.clonesets.surroundings import SetSurroundings
 
 log = structlog.get_logger()
 
-_UNTRIED = "does not support dry run"
-"""What the API server says of a webhook that it cannot call when nothing is to be kept."""
 JUDGED_AGAIN: Final = 60.0
 """Seconds after which a template that was refused is tried anew."""
 _TRIES = 10
@@ -177,7 +175,7 @@ def _document(revision: ControllerRevision) -> dict[str, Any]:
 
 def judgement(error: RefusedError) -> Trouble | None:
     """What a refused trial says of the template; nothing where somebody's webhook only cannot be tried."""
-    if _UNTRIED in error.message:
+    if error.untried:
         return None
     return Trouble("InvalidTemplate", in_template(error))
 
