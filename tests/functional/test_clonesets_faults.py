@@ -10,8 +10,10 @@ from daemon import names
 from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.metrics import Metrics
+from daemon.objects.local_pods import LocalPod
 from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import WRITES, FakeApiServer
+from tests.fakes.following import until
 from tests.fakes.kubelet import SimulatedKubelet
 from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
 
@@ -313,3 +315,32 @@ async def test_a_pod_goes_back_to_its_traffic_when_a_webhook_that_is_down_keeps_
         await world.until(lambda: shut(world) == [])
 
         assert (world.images(), restarts(world)) == (["app:1"], [0])
+
+
+async def test_a_pod_that_is_being_taken_out_while_its_set_is_paused_counts_as_unavailable(
+    cluster: Cluster,
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(3, updateStrategy=IN_PLACE))
+        await world.settled()
+        taking = Fault(verb="patch", resource="pods/status", user_agent="inplaced", status=500, hang=True)
+        cluster.server.fail(taking)
+        world.set_image("app:2")
+        await world.until(lambda: taking.met > 0)
+        (hit,) = [each.name for each in cluster.server.requests if each.resource == "pods/status"][-1:]
+
+        world.change(updateStrategy={**IN_PLACE, "paused": True})
+        other = next(name for pod in world.pods() if (name := pod["metadata"]["name"]) != hit)
+        world.patch_pod(other, lambda it: it["metadata"]["labels"].update({names.SPECIFIED_DELETE_LABEL: ""}))
+        await until(world.known, lambda: any(map(_is_pointed_at, world.known.list())))
+        world.change(revisionHistoryLimit=5)
+        newest = world.stored()["metadata"]["generation"]
+        await world.until(lambda: world.status()["observedGeneration"] == newest)
+        kept = {pod["metadata"]["name"] for pod in world.pods()}
+        await world.until(lambda: other not in {pod["metadata"]["name"] for pod in world.pods()})
+
+        assert {hit, other} < kept
+
+
+def _is_pointed_at(pod: LocalPod) -> bool:
+    return names.SPECIFIED_DELETE_LABEL in pod.metadata.labels

@@ -41,10 +41,13 @@ class Moving:
         self._stepping = stepping
         self._upcoming = upcoming
 
-    async def move(self, run: Run) -> None:
-        """Do what can be done now. What fails is told in the run's outcome."""
+    def hold(self, run: Run) -> None:
+        """Begin nothing more that is not wanted now: before it is counted what serves."""
         still = run.settings.paused or not run.settings.in_place
         self._stepping.hold(run.obj, but="" if still else run.history.update.metadata.name)
+
+    async def move(self, run: Run) -> None:
+        """Do what can be done now. What fails is told in the run's outcome."""
         for view in surplus(run.observe()):
             self._stepping.let_go(view.pod)
         plan = await self._announced(run)

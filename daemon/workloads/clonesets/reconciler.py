@@ -134,6 +134,7 @@ class CloneSets:
         return run
 
     async def _work(self, run: Run) -> None:
+        self._moving.hold(run)
         await self._live(run)
         await self._scaling.scale(run)
         if run.outcome.invalid is None:

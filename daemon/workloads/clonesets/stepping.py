@@ -51,6 +51,10 @@ class Stepping:
         self._updates = updates
         self._wake = wake
         self._orders = Orders()
+        self._at_work: set[str] = set()
+        """UIDs of pods that a step is being taken with, of which they may not show anything yet."""
+        self._unwanted: set[str] = set()
+        """Those of them that are to stay what they are, if nothing comes of that step."""
         self._progress: dict[str, tuple[str, Progress]] = {}
         """By UID of a pod: how far it is on its way to which revision."""
         self._times = StepTimes(around.metrics, around.clock)
@@ -65,6 +69,7 @@ class Stepping:
     def send(self, obj: CloneSet, pod: LocalPod, revision: str) -> None:
         """Have *pod* changed in place to *revision*."""
         metadata = pod.metadata
+        self._unwanted.discard(metadata.uid)
         self._orders.put(metadata.uid, Order(obj.metadata.key, obj.metadata.uid, revision))
         self._progress.pop(metadata.uid, None)
         self.controller.queue.add(metadata.key)
@@ -80,18 +85,21 @@ class Stepping:
             if wanted:
                 continue
             if not is_changing(pod):
-                self._drop(pod.metadata.uid)
+                self.let_go(pod)
             elif but and same_revision(pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), but):
                 self.send(obj, pod, but)
 
     def let_go(self, pod: LocalPod) -> None:
-        """Have *pod* stay what it is, as nothing was begun on it."""
-        self._drop(pod.metadata.uid)
+        """Have *pod* stay what it is, as nothing was begun on it; a step that is being taken ends first."""
+        if pod.metadata.uid in self._at_work:
+            self._unwanted.add(pod.metadata.uid)
+        else:
+            self._drop(pod.metadata.uid)
 
     def chosen(self, obj: CloneSet, revision: str) -> Collection[str]:
-        """UIDs of the pods of *obj* that are on their way to *revision*."""
+        """UIDs of the pods of *obj* that are on their way to *revision*, or may be found to be on another."""
         orders = self._orders.of_set(obj.metadata.uid)
-        return {pod for pod, order in orders.items() if order.revision == revision}
+        return {pod for pod, order in orders.items() if order.revision == revision or pod in self._at_work}
 
     def verdict(self, pod: LocalPod, revision: str) -> MustRecreate | None:
         """Why *pod* cannot come to *revision* in place, if it was found out."""
@@ -132,6 +140,25 @@ class Stepping:
         target = self._target(obj, pod, order)
         if target is None or (order is None and not (was_changed(pod) or is_changing(pod))):
             return None
+        self._at_work.add(pod.metadata.uid)
+        try:
+            return await self._advance(obj, pod, target)
+        finally:
+            self._at_work.discard(pod.metadata.uid)
+            self._settle(obj, pod)
+
+    def _settle(self, obj: CloneSet, pod: LocalPod) -> None:
+        """Have the pod stay what it is after all, if it is to and nothing came of the step."""
+        if pod.metadata.uid not in self._unwanted:
+            return
+        self._unwanted.discard(pod.metadata.uid)
+        now = self._around.pods.get(pod.metadata.key)
+        if now is None or not is_changing(now):
+            self._drop(pod.metadata.uid)
+        self._wake(obj.metadata.key)
+
+    async def _advance(self, obj: CloneSet, pod: LocalPod, target: Target) -> float | None:
+        key = pod.metadata.key
         self._times.begin(pod.metadata.uid)
         try:
             progress = await self._updates.advance(pod, target)
