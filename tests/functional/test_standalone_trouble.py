@@ -126,7 +126,10 @@ async def test_images_that_lie_where_nothing_can_be_read_are_told_and_wait_until
 
     async with here.running() as process:
         here.write("app", pull_job("app", REF))
-        await process.pull(REF, lambda pull: pull.phase == "Waiting", "waits")
+        await process.until(
+            lambda view: not view.ready and any(each.ready for each in view.runtimes) and bool(view.pulls),
+            "not ready though the runtime is",
+        )
         readiness = await process.get("/readyz?verbose")
         here.images.mkdir()
         job = await process.ended("app")
