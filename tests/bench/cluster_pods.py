@@ -249,6 +249,7 @@ async def measure(pods: int, seconds: float, runs: int) -> list[Figure]:
         figures = await compared(made, "job of 1 MB", 1, [MB], runs)
         figures += await compared(made, "job of 200 MB in 4 layers", 1, [50 * MB] * 4, runs)
         figures += await compared(made, f"{TOGETHER} jobs of 1 MB at once", TOGETHER, [MB], runs)
+        figures += await compared(made, f"{TOGETHER} jobs of 25 MB at once", TOGETHER, [25 * MB], 1)
         _, refused = await made.writes()
         figures.append(Figure("refused writes, conflicts among them", str(refused)))
         return figures + await at_rest(made, pods, seconds)

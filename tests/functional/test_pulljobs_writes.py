@@ -47,11 +47,12 @@ async def test_a_node_is_asked_within_milliseconds(world: World) -> None:
         assert list(world.tags()) == ["registry.test/a:v1"]
 
 
-async def test_a_short_job_is_told_once(world: World) -> None:
+@pytest.mark.parametrize("image", ["registry.test/a:v1", f"registry.test/a@sha256:{'0' * 64}"])
+async def test_a_short_job_is_told_once(world: World, image: str) -> None:
     await world.add_node()
 
     async with world.running():
-        await world.jobs.create(a_job("a"))
+        await world.jobs.create(a_job("a", image))
         await asyncio.sleep(0.25)
         await told(world, "n1")
         await asyncio.sleep(0.05)
@@ -70,6 +71,19 @@ async def test_a_job_that_goes_on_says_so_within_half_a_second(world: World) -> 
         await asyncio.sleep(0.5)
 
         assert world.job("a").status.active == 1
+
+
+async def test_a_job_that_goes_on_is_told_at_its_beginning_and_at_its_end(world: World) -> None:
+    await world.add_node()
+
+    async with world.running():
+        await world.jobs.create(a_job("a"))
+        await asyncio.sleep(60)
+        await told(world, "n1")
+        await asyncio.sleep(10)
+
+    assert world.job("a").status.succeeded == 1
+    assert (world.count(SPEC), world.count(STATUS)) == (1, 2)
 
 
 async def test_three_jobs_at_once_say_so_within_a_second(world: World) -> None:
