@@ -37,6 +37,8 @@ WORKERS: Final = 2
 """Bare calls at the same time: as many as the agent's pulls, by default."""
 TOGETHER: Final = 20
 TIMEOUT: Final = 120.0
+QUIET: Final = 2.5
+"""Seconds without a write after which all that jobs cost was written: events come one a second at least."""
 SETTLE: Final = 15.0
 """Seconds after the last pod's start until its node is at rest."""
 WRITES: Final = re.compile(
@@ -70,6 +72,14 @@ class Bench:
         told = WRITES.findall(await self.api.request("GET", "/metrics"))
         done = sum(int(float(count)) for code, count in told if code.startswith("2"))
         return done, sum(int(float(count)) for code, count in told if not code.startswith("2"))
+
+    async def all_writes(self) -> int:
+        """Those done when no more come."""
+        done = -1
+        while (now := (await self.writes())[0]) != done:
+            done = now
+            await asyncio.sleep(QUIET)
+        return done
 
     async def bare(self, images: Sequence[Image]) -> float:
         """Seconds that the CRI calls alone take."""
@@ -154,8 +164,7 @@ async def compared(made: Bench, name: str, count: int, sizes: Sequence[int], run
             before, _ = await made.writes()
             seconds.append(await way(images))
             if way == made.asked:
-                await asyncio.sleep(2.0)  # In which events are written.
-                writes.append((await made.writes())[0] - before - count)
+                writes.append(await made.all_writes() - before - count)
                 await made.forget()
             for image in images:
                 await made.cri.remove_image(image.ref)
