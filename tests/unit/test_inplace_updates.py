@@ -308,3 +308,19 @@ def test_going_back_before_anything_changed_only_gives_the_pod_back() -> None:
 
     assert advance(world, target_of(OLD, OLD, revision="web-old")) == Done()
     assert [each.step for each in world.writes] == ["TakeOut", "GiveBack"]
+
+
+def test_a_pod_that_openkruises_manager_labelled_by_the_hash_alone_is_gone_on_with() -> None:
+    """Its gate CloneSetShortHash leaves the set's name out of the label."""
+    world = SimulatedPod(OLD)
+    advance(world, target_of(OLD, NEW, revision="web-7d9f"))
+    world.document["metadata"]["labels"][names.TEMPLATE_HASH_LABEL] = "7d9f"
+    target = target_of(NEW, NEW, revision="web-7d9f")
+
+    waiting = advance(world, target)
+    world.kubelet()
+
+    assert isinstance(waiting, Waiting)
+    assert advance(world, target) == Done()
+    assert world.truth["app"].restarts == 1
+    assert world.document["metadata"]["labels"][names.TEMPLATE_HASH_LABEL] == "web-7d9f"
