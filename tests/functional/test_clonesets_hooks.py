@@ -165,6 +165,19 @@ async def test_a_new_pod_counts_when_its_handlers_are_there() -> None:
         assert before == 0
 
 
+async def test_an_update_does_not_let_a_new_pod_count_before_its_handlers_are_there() -> None:
+    async with cloneset_world() as world:
+        pre_normal = {"finalizersHandler": ["example.io/unready-blocker"]}
+        world.apply(spec(1, updateStrategy=IN_PLACE, lifecycle={"preNormal": pre_normal}))
+        await world.until(lambda: world.status().get("readyReplicas") == 1)
+
+        world.set_image("app:2")
+        await world.until(lambda: world.status().get("updatedReadyReplicas") == 1)
+        await world.until(lambda: "InPlaceUpdateSucceeded" in {reason for reason, _ in world.events()})
+
+        assert _state(world) == "PreparingNormal"
+
+
 async def _guarded(world: CloneSetWorld, **lifecycle: Any) -> set[str]:
     """One pod that carries the guard's label."""
     document = spec(1, updateStrategy=IN_PLACE, lifecycle=lifecycle)

@@ -22,7 +22,14 @@ from daemon.workloads.clonesets.orders import Order, Orders
 from daemon.workloads.clonesets.settings import Settings, settings_of
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.timing import StepTimes
-from daemon.workloads.clonesets.views import NORMAL, PREPARING_DELETE, is_changing, same_revision, was_changed
+from daemon.workloads.clonesets.views import (
+    NORMAL,
+    PREPARING_DELETE,
+    PREPARING_NORMAL,
+    is_changing,
+    same_revision,
+    was_changed,
+)
 
 log = structlog.get_logger()
 
@@ -216,9 +223,9 @@ class Stepping:
     def _extras(self, pod: LocalPod, settings: Settings) -> tuple[Extras, Extras]:
         """The states of the pod's life that go into the writes of its update, so that they cost none."""
         state = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
-        if state == PREPARING_DELETE:
-            return Extras(), Extras()  # it is on its way out, whatever becomes of its update
         begun = during_update(settings)
+        if state == PREPARING_DELETE or (state == PREPARING_NORMAL and not begun):
+            return Extras(), Extras()  # what becomes of it is the matter of other hooks than the update's
         if settings.hooks.in_place_update.mark_not_ready:
             return self._state(begun), Extras()  # given back to traffic in a write of its own
         after = after_update(settings)
