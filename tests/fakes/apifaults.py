@@ -47,6 +47,8 @@ class Fault:
     name: str = ""
     """Of the object."""
     user_agent: str = ""
+    dry_run: bool = False
+    """Only requests of which nothing is to be kept."""
     times: int = 1
     sparing: int = 0
     """Let every so many-th request through that would be hit; 0 lets none."""
@@ -78,6 +80,7 @@ class Fault:
             and self.verb in {"", asked.verb}
             and self.resource in {"", asked.resource}
             and self.name in {"", asked.name}
+            and (not self.dry_run or "dryRun" in asked.query)
             and self.user_agent in {"", asked.headers.get("User-Agent")}
         )
 

@@ -317,6 +317,24 @@ async def test_a_pod_goes_back_to_its_traffic_when_a_webhook_that_is_down_keeps_
         assert (world.images(), restarts(world)) == (["app:1"], [0])
 
 
+async def test_a_webhook_that_cannot_be_tried_keeps_no_pod_from_its_change(cluster: Cluster) -> None:
+    message = 'admission webhook "vpod.kb.io" does not support dry run'
+    async with cluster.led() as world:
+        strategy = {**IN_PLACE, "inPlaceUpdateStrategy": {"gracePeriodSeconds": 1}}
+        world.apply(spec(1, updateStrategy=strategy))
+        await world.settled()
+        untried = Fault(
+            verb="patch", resource="pods", status=400, message=message, dry_run=True, times=10_000
+        )
+        cluster.server.fail(untried)
+
+        world.set_image("app:2")
+        await world.settled()
+
+        assert (world.images(), restarts(world)) == (["app:2"], [1])
+        assert untried.met > 0
+
+
 async def test_a_pod_that_is_being_taken_out_while_its_set_is_paused_counts_as_unavailable(
     cluster: Cluster,
 ) -> None:
