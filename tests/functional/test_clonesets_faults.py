@@ -97,8 +97,14 @@ async def test_killed_at_every_write_of_an_update_in_place_each_container_restar
 MARKING = {"inPlaceUpdate": {"labelsHandler": {"app": "web"}, "markPodNotReady": True}}
 
 
-@pytest.mark.parametrize("lifecycle", [{}, MARKING], ids=["plain", "hooked"])
-@pytest.mark.parametrize("number", range(1, 8))
+# A hook holds the pod after six writes, until somebody takes the label away.
+ROLLED_BACK = [
+    *(pytest.param(number, {}, id=f"{number}-plain") for number in range(1, 8)),
+    *(pytest.param(number, MARKING, id=f"{number}-hooked") for number in range(1, 7)),
+]
+
+
+@pytest.mark.parametrize(("number", "lifecycle"), ROLLED_BACK)
 async def test_killed_at_every_write_of_an_update_that_is_then_rolled_back_no_pod_stays_out_of_traffic(
     cluster: Cluster, number: int, lifecycle: dict[str, Any]
 ) -> None:
