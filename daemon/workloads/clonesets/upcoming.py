@@ -91,7 +91,9 @@ class Upcoming:
         """
         quiet = self._quiet_of(run)
         before = quiet.coming
-        views = [view for view in (*plan.move, *plan.upcoming) if self._is_told(run, view, quiet.prepared)]
+        wanted = (*plan.move, *plan.upcoming)
+        quiet.prepared &= {view.uid for view in wanted}
+        views = [view for view in wanted if self._is_told(run, view, quiet.prepared)]
         found = Announced()
         if views:
             pods = ((view.pod, run.history.data(view.revision)) for view in views)
