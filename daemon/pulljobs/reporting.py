@@ -22,8 +22,8 @@ J = TypeVar("J", ImagePullJob, ImageListPullJob)
 JobStatus = ImagePullJobStatus | ImageListPullJobStatus
 
 _SETTLE = 0.3
-_SETTLE_MORE = 0.4
-_SETTLE_MOST = 8.0
+_SETTLE_MORE = 0.15
+_SETTLE_MOST = 3.0
 """Seconds before the first word of a job that goes on, the second for each other one that said none yet: the
 more began together, the more end soon. A job without a status is one in progress for whoever waits for it."""
 _BETWEEN = 1.0
