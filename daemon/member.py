@@ -45,7 +45,7 @@ _SETTLE = 0.3
 """Seconds that a pull must last before its beginning is told: a shorter one is one write."""
 _GATHER = 0.15
 """Seconds that an end waits for the next one while others go on."""
-_ENDS = 5
+_ENDS = 2
 """Writes of ends in a row, before they come no faster than progress."""
 _MISSED = 2.5
 """Signs of life that may fail to come before the Lease lapses."""

@@ -32,6 +32,9 @@ _INITIAL_SECONDS = 60.0
 """In which WatchList must have sent all objects; a server that does not know it never says that it has."""
 _LATE = 30.0
 """Seconds after which a write of our own must have come back through the watch."""
+_LATEST = 300.0
+"""The same, doubled for each watch that did not bring it: then it is the server that is behind, and whoever
+reads all anew puts it behind further."""
 _LASTING = 5.0
 """Seconds after which a watch counts as a success, even if nothing changed."""
 
@@ -96,6 +99,9 @@ class Follower(Generic[T]):
         self._watching: asyncio.Timeout | None = None
         self._own = OwnWrites(self._suspect)
         self._doubts = 0
+        """How many watches in a row did not bring a write of this process."""
+        self._opened_at: float | None = None
+        """The loop's time since when this watch tells of changes."""
         self.synced = asyncio.Event()
         """Set when all objects have been told of once."""
         self.lost_at: float | None = None
@@ -109,9 +115,9 @@ class Follower(Generic[T]):
         self.lost_at = loop.time()
         try:
             while True:
-                started = loop.time()
+                self._opened_at = None
                 wait = await self._round()
-                if loop.time() - started > _LASTING:
+                if self._opened_at is not None and loop.time() - self._opened_at > _LASTING:
                     self._backoff.reset()
                 await asyncio.sleep(max(wait, self._backoff.next()))
         finally:
@@ -133,6 +139,7 @@ class Follower(Generic[T]):
             return error.retry_after
         except _StaleError as error:
             self._doubts += 1
+            self._own.late_after = min(_LATE * 2**self._doubts, _LATEST)
             if self._doubts > 1:
                 self._version = ""
             self._restart("stale", error)
@@ -217,8 +224,8 @@ class Follower(Generic[T]):
         if self._watching is not None:
             self._watching.reschedule(None)
         self._own.arm()
+        now = self._opened_at = asyncio.get_running_loop().time()
         if self.lost_at is not None:
-            now = asyncio.get_running_loop().time()
             log.info("follows", resource=self._resource.plural, after=round(now - self.lost_at, 3))
             self.lost_at = None
             self.followed_since = now
@@ -228,7 +235,7 @@ class Follower(Generic[T]):
         if self._seen is None and version:
             self._version = version
             if self._own.arrived(number(version)):
-                self._doubts = 0
+                self._doubts, self._own.late_after = 0, _LATE
 
     def _suspect(self) -> None:
         """End the watch, which is late: the next one begins where this one stands."""
@@ -240,8 +247,12 @@ class OwnWrites:
     """The newest version that this process wrote, until the watch has brought it or *late* was called."""
 
     def __init__(self, late: Callable[[], None]) -> None:
+        self.late_after = _LATE
+        """Seconds for which a write is waited for."""
         self._late = late
         self._expected = 0
+        self._awaited = 0
+        """What was expected when the waiting began; what is written meanwhile has its own time."""
         self._reached = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -254,14 +265,18 @@ class OwnWrites:
     def arm(self) -> None:
         """Begin to wait, if there is something to wait for."""
         if self._timer is None and self._expected > self._reached:
-            self._timer = asyncio.get_running_loop().call_later(_LATE, self._ring)
+            self._awaited = self._expected
+            self._timer = asyncio.get_running_loop().call_later(self.late_after, self._ring)
 
     def arrived(self, version: int) -> bool:
-        """Learn that the watch has brought *version*; tell whether that was all that was waited for."""
+        """Learn that the watch has brought *version*; tell whether it brings what this process writes."""
         self._reached = max(self._reached, version)
-        if self._reached < self._expected:
+        if self._reached < (self._expected if self._timer is None else self._awaited):
             return False
+        waited = self._timer is not None
         self.forget()
+        if waited:
+            self.arm()
         return True
 
     def forget(self) -> None:

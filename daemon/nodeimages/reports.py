@@ -18,6 +18,11 @@ _TICK = 0.001
 """Timers may ring early by less than this, in seconds."""
 _LONGEST = 10.0
 """Seconds after which a store that was away is told at the latest."""
+_PATIENCE = 10.0
+"""How many times longer than its last write a node waits before the next, while more is to come: what a
+thousand nodes say at once is then no more than the API server can take."""
+_LONGEST_INTERVAL = 30.0
+"""Seconds to wait at most for that."""
 OnTold = Callable[[NodeImage, NodeImageStatus], None]
 """Called with the object as it was written, and the status that it had before."""
 
@@ -62,6 +67,8 @@ class Reports:
         """What was written last, and what the store made of it: it may know less fields than we do."""
         self._due = inf
         self._written_at = -inf
+        self._interval = manner.pace.interval
+        """Longer than the pace's while the API server takes long."""
         self._paid_until = -inf
         """Each write pays for one interval; a burst of ends may be so many in advance."""
 
@@ -102,11 +109,11 @@ class Reports:
             case News.LAST_END:
                 return now
             case News.END:
-                return max(now + pace.gather, self._paid_until - (pace.ends - 1) * pace.interval)
+                return max(now + pace.gather, self._paid_until - (pace.ends - 1) * self._interval)
             case News.CHANGE:
                 return max(now + pace.settle, self._written_at + pace.between)
             case _:
-                return self._written_at + pace.interval
+                return self._written_at + self._interval
 
     async def _write(self, key: Key) -> float | None:
         stored = self._node_images.get(key)
@@ -116,7 +123,7 @@ class Reports:
         wait = self._due - self._clock.monotonic()
         if _TICK < wait < inf:
             return wait
-        before = self.told(stored)
+        before, began = self.told(stored), self._clock.monotonic()
         # Our status is ours alone, whatever happens to the spec meanwhile: no resourceVersion.
         metadata = msgspec.structs.replace(stored.metadata, resource_version="")
         try:
@@ -126,11 +133,15 @@ class Reports:
         except NotFoundError:
             return None
         self._sent[key] = status, answer.status
-        self._wrote_now()
+        self._wrote(began)
         self._manner.on_told(msgspec.structs.replace(answer, status=status), before)
         self._schedule(key, answer, self._latest[key])
         return None
 
-    def _wrote_now(self) -> None:
-        self._written_at, self._due = self._clock.monotonic(), inf
-        self._paid_until = max(self._paid_until, self._written_at) + self._manner.pace.interval
+    def _wrote(self, began: float) -> None:
+        now, pace = self._clock.monotonic(), self._manner.pace
+        self._written_at, self._due = now, inf
+        self._interval = min(
+            max(pace.interval, _PATIENCE * (now - began)), max(pace.interval, _LONGEST_INTERVAL)
+        )
+        self._paid_until = max(self._paid_until, now) + self._interval

@@ -24,7 +24,8 @@ from daemon.nodeimages.statuses import described
 from daemon.objects.images import AgentStatus, ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
 
-_SETTLE, _GATHER, _BETWEEN, _ENDS = 0.3, 0.15, 2.0, 5
+_SETTLE, _GATHER, _BETWEEN, _ENDS = 0.3, 0.15, 2.0, 2
+_PATIENCE, _LONGEST = 10.0, 30.0
 """The agent's pace, in seconds and writes, see daemon.member and daemon.nodeimages.reports."""
 
 
@@ -74,6 +75,7 @@ class SimulatedNode:
         self._due = inf
         self._written_at = -inf
         self._paid_until = -inf
+        self._interval = _BETWEEN
         self._dirty = asyncio.Event()
 
     async def run(self) -> None:
@@ -147,7 +149,7 @@ class SimulatedNode:
         self.ended += 1
         self._start_some()
         if self._running or self._waiting:
-            self._mark(max(self._now() + _GATHER, self._paid_until - (_ENDS - 1) * _BETWEEN))
+            self._mark(max(self._now() + _GATHER, self._paid_until - (_ENDS - 1) * self._interval))
         else:
             self._mark(self._now())
 
@@ -197,10 +199,12 @@ class SimulatedNode:
         if status == stored.status:
             return
         metadata = structs.replace(stored.metadata, resource_version="")
+        began = self._now()
         await self._objects.replace_status(structs.replace(stored, metadata=metadata, status=status))
         self.writes += 1
         self._written_at = self._now()
-        self._paid_until = max(self._paid_until, self._written_at) + _BETWEEN
+        self._interval = min(max(_BETWEEN, _PATIENCE * (self._written_at - began)), _LONGEST)
+        self._paid_until = max(self._paid_until, self._written_at) + self._interval
 
 
 def _pulled(tag: ImageTagStatus, name: str, now: datetime) -> ImageTagStatus:

@@ -13,7 +13,7 @@ import pytest
 
 from daemon.kube.client import Listed
 from daemon.kube.errors import ApiError, ExpiredError, RefusedError, ServerError
-from daemon.kube.following import Follower
+from daemon.kube.following import Follower, OwnWrites
 from daemon.kube.resources import IMAGE_PULL_JOBS, Resource
 from daemon.kube.selections import EVERYTHING, Selection
 from daemon.kube.watching import Change, Changed, Marked
@@ -194,11 +194,53 @@ async def test_a_watch_that_does_not_bring_our_write_is_begun_anew_and_then_all_
         watched.expect("8")
         await asyncio.sleep(29.0)
         before = len(source.asked)
-        await asyncio.sleep(40.0)
+        await asyncio.sleep(70.0)
 
     assert before == 1
     assert [what for _, what, _ in source.asked] == ["initial", "watch", "initial"]
     assert watched.lost_at is None
+
+
+@pytest.mark.looptime
+async def test_a_server_that_is_behind_is_read_ever_more_rarely() -> None:
+    source = Scripted([COMPLETE])
+    watched = follower(source)
+
+    async with running(watched.run()):
+        await watched.synced.wait()
+        watched.expect("8")
+        await asyncio.sleep(3600.0)
+
+    times = [at for at, _, _ in source.asked]
+    pauses = [after - before for before, after in pairwise(times)]
+    assert [round(pause, -1) for pause in pauses[:5]] == [30, 60, 120, 240, 300]
+    assert max(pauses) <= 305
+
+
+@pytest.mark.looptime
+async def test_a_watch_that_brings_each_write_late_is_no_worse_for_the_writes_since() -> None:
+    late: list[float] = []
+    writes = OwnWrites(lambda: late.append(now()))
+
+    for version in range(1, 301):
+        writes.expect(version, armed=True)
+        await asyncio.sleep(1.0)
+        writes.arrived(version - 20)
+
+    assert late == []
+
+
+@pytest.mark.looptime
+async def test_a_write_that_does_not_come_is_noticed_though_older_ones_do() -> None:
+    late: list[float] = []
+    writes = OwnWrites(lambda: late.append(now()))
+
+    for version in range(1, 101):
+        writes.expect(version, armed=True)
+        await asyncio.sleep(1.0)
+        writes.arrived(min(version, 10))
+
+    assert late[0] == pytest.approx(40.0, abs=1.5)
 
 
 @pytest.mark.looptime

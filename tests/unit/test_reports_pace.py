@@ -1,7 +1,7 @@
 """In a cluster a node tells much in few writes: what may wait waits, what somebody waits for does not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -24,6 +24,8 @@ KEY = Key("", "n1")
 PACE = Pace(interval=2.0, between=2.0, settle=0.3, gather=0.15, ends=5)
 AGENT = AgentStatus(version="1.2.3", public_key="a2V5")
 SOON = 0.01
+TAKES = 1.5
+"""Seconds that a write takes while the API server has much to do."""
 
 
 def a_tag(phase: str, **values: Any) -> ImageTagStatus:
@@ -45,17 +47,30 @@ class Pruning:
         return await self._inner.replace_status(msgspec.structs.replace(obj, status=status))
 
 
+class Slow:
+    """A store that takes its time."""
+
+    def __init__(self, inner: Memory[NodeImage]) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def replace_status(self, obj: NodeImage) -> NodeImage:
+        await asyncio.sleep(TAKES)
+        return await self._inner.replace_status(obj)
+
+
 class World:
     """A node's object, its reports, and the moments at which its status was written."""
 
-    def __init__(self, *, pruning: bool = False) -> None:
+    def __init__(self, around: Callable[[Memory[NodeImage]], Any] = lambda nodes: nodes) -> None:
         self.store = MemoryStore(LoopClock())
         self.nodes = self.store.objects(NodeImage)
         self.written: list[float] = []
         self.told: list[tuple[NodeImage, NodeImageStatus]] = []
         manner = Manner(pace=PACE, agent=AGENT, on_told=self._on_told)
-        nodes: Any = Pruning(self.nodes) if pruning else self.nodes
-        self.reports = Reports(nodes, Metrics(), LoopClock(), manner)
+        self.reports = Reports(around(self.nodes), Metrics(), LoopClock(), manner)
 
     def _on_told(self, stored: NodeImage, before: NodeImageStatus) -> None:
         self.written.append(asyncio.get_running_loop().time())
@@ -83,7 +98,7 @@ class World:
 
 @pytest.fixture
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(pruning=getattr(request, "param", False))
+    made = World(*([request.param] if hasattr(request, "param") else []))
     await made.nodes.create(NodeImage(metadata=ObjectMeta(name="n1")))
     task = asyncio.create_task(made.reports.controller.run())
     yield made
@@ -169,6 +184,24 @@ async def test_a_node_that_was_quiet_is_heard_at_once_again(world: World) -> Non
     await asyncio.sleep(1)
 
     assert world.written[-1] == pytest.approx(ended + PACE.gather, abs=SOON)
+
+
+@pytest.mark.parametrize("world", [Slow], indirect=True)
+async def test_a_store_that_takes_long_is_told_rarely(world: World) -> None:
+    names = [f"i{number}" for number in range(400)]
+    for done in range(1, 401):
+        await asyncio.sleep(0.15)
+        world.phases(
+            **{name: "Succeeded" if number < done else "Waiting" for number, name in enumerate(names)}
+        )
+    last = now()
+    await asyncio.sleep(10)
+
+    between = [after - before for before, after in pairwise(world.written)][PACE.ends :]
+    assert between[0] == pytest.approx(10 * TAKES, abs=0.2)
+    assert len(world.written) <= PACE.ends + last / (10 * TAKES) + 2
+    assert world.written[-1] == pytest.approx(last + TAKES, abs=SOON)
+    assert world.status.succeeded == 400
 
 
 async def test_an_end_waits_for_no_retry_that_may_be_far(world: World) -> None:
@@ -259,7 +292,7 @@ async def test_conditions_move_only_when_their_status_does(world: World) -> None
     assert (world.condition("Ready").last_transition_time or begun) > begun
 
 
-@pytest.mark.parametrize("world", [True], indirect=True)
+@pytest.mark.parametrize("world", [Pruning], indirect=True)
 async def test_a_store_that_keeps_but_a_part_of_it_is_told_once(world: World) -> None:
     for _ in range(10):
         world.phases(a="Succeeded")
@@ -269,7 +302,7 @@ async def test_a_store_that_keeps_but_a_part_of_it_is_told_once(world: World) ->
     assert world.status.agent is None
 
 
-@pytest.mark.parametrize("world", [True], indirect=True)
+@pytest.mark.parametrize("world", [Pruning], indirect=True)
 async def test_what_others_wrote_over_it_is_mended(world: World) -> None:
     world.phases(a="Succeeded")
     await asyncio.sleep(1)
