@@ -27,7 +27,7 @@ _SETTLE_MOST = 3.0
 """Seconds before the first word of a job that goes on, the second for each other one that said none yet: the
 more began together, the more end soon. A job without a status is one in progress for whoever waits for it."""
 _BETWEEN = 1.0
-_BETWEEN_MORE = 0.05
+_BETWEEN_MORE = 0.15
 """Seconds between two words of progress of one job, the second for each job that goes on."""
 
 _NEAR = 0.001
