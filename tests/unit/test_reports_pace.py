@@ -33,28 +33,26 @@ def a_tag(phase: str, **values: Any) -> ImageTagStatus:
     return ImageTagStatus(tag="v1", phase=phase, **(ends | values))  # type: ignore[arg-type]
 
 
-class Pruning:
-    """A store that does not know our own fields, as OpenKruise's definition of the kind."""
+class Around:
+    """A store that differs in how it takes a status."""
 
     def __init__(self, inner: Memory[NodeImage]) -> None:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+class Pruning(Around):
+    """A store that does not know our own fields, as OpenKruise's definition of the kind."""
 
     async def replace_status(self, obj: NodeImage) -> NodeImage:
         status = msgspec.structs.replace(obj.status, agent=None, observed_generation=0, conditions=())
         return await self._inner.replace_status(msgspec.structs.replace(obj, status=status))
 
 
-class Slow:
+class Slow(Around):
     """A store that takes its time."""
-
-    def __init__(self, inner: Memory[NodeImage]) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     async def replace_status(self, obj: NodeImage) -> NodeImage:
         await asyncio.sleep(TAKES)
