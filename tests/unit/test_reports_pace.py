@@ -195,7 +195,7 @@ async def test_a_store_that_takes_long_is_told_rarely(world: World) -> None:
     last = now()
     await asyncio.sleep(10)
 
-    between = [after - before for before, after in pairwise(world.written)][PACE.ends :]
+    between = [after - before for before, after in pairwise(world.written)][int(PACE.ends) :]
     assert between[0] == pytest.approx(10 * TAKES, abs=0.2)
     assert len(world.written) <= PACE.ends + last / (10 * TAKES) + 2
     assert world.written[-1] == pytest.approx(last + TAKES, abs=SOON)
