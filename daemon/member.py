@@ -27,7 +27,7 @@ from daemon.metrics import Metrics
 from daemon.nodeimages.access import Access
 from daemon.nodeimages.assembly import NodeHalf, Surroundings
 from daemon.nodeimages.cluster_secrets import ClusterSecrets
-from daemon.nodeimages.reports import Manner, Pace
+from daemon.nodeimages.reports import Manner, pace_in_cluster
 from daemon.nodeimages.telling import Saying, Telling
 from daemon.objects.images import AgentStatus, ImagePullJob, ImagePullJobSpec, NodeImage, Secret
 from daemon.objects.meta import Key, ObjectMeta
@@ -41,12 +41,6 @@ log = structlog.get_logger()
 
 CONTROLLER = f"{names.PREFIX}agent"
 """Who reports the events."""
-_SETTLE = 0.3
-"""Seconds that a pull must last before its beginning is told: a shorter one is one write."""
-_GATHER = 0.15
-"""Seconds that an end waits for the next one while others go on."""
-_ENDS = 2
-"""Writes of ends in a row, before they come no faster than progress."""
 _MISSED = 2.5
 """Signs of life that may fail to come before the Lease lapses."""
 
@@ -101,8 +95,6 @@ class Member:
 
     def _node(self, config: AgentConfig, local: Local) -> NodeHalf:
         cluster = self._cluster
-        interval = config.status_interval
-        pace = Pace(interval=interval, between=interval, settle=_SETTLE, gather=_GATHER, ends=_ENDS)
         around = Surroundings(
             runtimes=local.runtimes,
             node_images=KubeObjects(cluster.client, self.informer),
@@ -110,7 +102,7 @@ class Member:
             metrics=cluster.metrics,
             clock=cluster.clock,
             manner=Manner(
-                pace=pace,
+                pace=pace_in_cluster(config.status_interval),
                 agent=AgentStatus(version=__version__, public_key=local.key.public),
                 on_told=self._telling.on_told,
             ),

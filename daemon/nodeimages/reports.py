@@ -43,6 +43,45 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     costs the API server little, and one with little to do is heard at once."""
 
 
+def pace_in_cluster(interval: float) -> Pace:
+    """An agent's pace, whose progress is told every *interval* seconds: few writes, and soon what matters.
+
+    A pull of less than 0.3 s is one write; two writes of ends may follow each other at once.
+    """
+    return Pace(interval=interval, between=interval, settle=0.3, gather=0.15, ends=2)
+
+
+class Pacing:
+    """When the next write is due, by what the last ones took. Times are monotonic seconds."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._interval = pace.interval
+        """Longer than the pace's while the API server takes long."""
+        self._written_at = -inf
+        self._paid_until = -inf
+        """Each write pays for one interval; a burst of ends may be so many in advance."""
+
+    def date(self, found: News, now: float) -> float:
+        """When what was *found* now is to be told."""
+        pace = self._pace
+        match found:
+            case News.LAST_END:
+                return now
+            case News.END:
+                return max(now + pace.gather, self._paid_until - (pace.ends - 1) * self._interval)
+            case News.CHANGE:
+                return max(now + pace.settle, self._written_at + pace.between)
+            case _:
+                return self._written_at + self._interval
+
+    def wrote(self, began: float, now: float) -> None:
+        """A write that *began* then came through."""
+        self._written_at = now
+        self._interval = max(self._pace.interval, min(_PATIENCE * (now - began), _LONGEST_INTERVAL))
+        self._paid_until = max(self._paid_until, now) + self._interval
+
+
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """How a process reports."""
 
@@ -66,11 +105,7 @@ class Reports:
         self._sent: dict[Key, tuple[NodeImageStatus, NodeImageStatus]] = {}
         """What was written last, and what the store made of it: it may know less fields than we do."""
         self._due = inf
-        self._written_at = -inf
-        self._interval = manner.pace.interval
-        """Longer than the pace's while the API server takes long."""
-        self._paid_until = -inf
-        """Each write pays for one interval; a burst of ends may be so many in advance."""
+        self._pacing = Pacing(manner.pace)
 
     def publish(
         self, key: Key, wanted: Iterable[Wanted], report: Mapping[str, ImageTagStatus], generation: int = 0
@@ -100,20 +135,8 @@ class Reports:
         found = news(self.told(stored), status)  # also when somebody made the object anew
         if found is News.NONE:
             return
-        self._due = min(self._due, self._date(found))
+        self._due = min(self._due, self._pacing.date(found, self._clock.monotonic()))
         self.controller.queue.add_after(key, max(self._due - self._clock.monotonic(), 0.0))
-
-    def _date(self, found: News) -> float:
-        pace, now = self._manner.pace, self._clock.monotonic()
-        match found:
-            case News.LAST_END:
-                return now
-            case News.END:
-                return max(now + pace.gather, self._paid_until - (pace.ends - 1) * self._interval)
-            case News.CHANGE:
-                return max(now + pace.settle, self._written_at + pace.between)
-            case _:
-                return self._written_at + self._interval
 
     async def _write(self, key: Key) -> float | None:
         stored = self._node_images.get(key)
@@ -133,15 +156,8 @@ class Reports:
         except NotFoundError:
             return None
         self._sent[key] = status, answer.status
-        self._wrote(began)
+        self._pacing.wrote(began, self._clock.monotonic())
+        self._due = inf
         self._manner.on_told(msgspec.structs.replace(answer, status=status), before)
         self._schedule(key, answer, self._latest[key])
         return None
-
-    def _wrote(self, began: float) -> None:
-        now, pace = self._clock.monotonic(), self._manner.pace
-        self._written_at, self._due = now, inf
-        self._interval = min(
-            max(pace.interval, _PATIENCE * (now - began)), max(pace.interval, _LONGEST_INTERVAL)
-        )
-        self._paid_until = max(self._paid_until, now) + self._interval

@@ -20,13 +20,13 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.resources import NODE_IMAGES
 from daemon.kube.selections import only
 from daemon.metrics import Metrics
-from daemon.nodeimages.statuses import described
+from daemon.nodeimages.reports import Pacing, pace_in_cluster
+from daemon.nodeimages.statuses import News, described
 from daemon.objects.images import AgentStatus, ImageStatus, ImageTagStatus, NodeImage, NodeImageStatus
 from daemon.objects.meta import Key
 
-_SETTLE, _GATHER, _BETWEEN, _ENDS = 0.3, 0.15, 2.0, 2
-_PATIENCE, _LONGEST = 10.0, 30.0
-"""The agent's pace, in seconds and writes, see daemon.member and daemon.nodeimages.reports."""
+_BETWEEN = 2.0
+"""Seconds between two words of progress, as an agent that is told nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,7 @@ class SimulatedNode:
         self._waiting: deque[tuple[str, str]] = deque()
         self._running: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._due = inf
-        self._written_at = -inf
-        self._paid_until = -inf
-        self._interval = _BETWEEN
+        self._pacing = Pacing(pace_in_cluster(_BETWEEN))
         self._dirty = asyncio.Event()
 
     async def run(self) -> None:
@@ -115,7 +113,7 @@ class SimulatedNode:
             if timer := self._running.pop(key, None):
                 timer.cancel()
         self._start_some()
-        self._mark(max(self._now() + _SETTLE, self._written_at + _BETWEEN))
+        self._mark(self._pacing.date(News.CHANGE, self._now()))
 
     def _want(self, key: tuple[str, str], version: int, told: ImageTagStatus | None) -> None:
         known = self._tags.get(key)
@@ -148,10 +146,8 @@ class SimulatedNode:
             self._tags[key] = _pulled(tag, key[0], now)
         self.ended += 1
         self._start_some()
-        if self._running or self._waiting:
-            self._mark(max(self._now() + _GATHER, self._paid_until - (_ENDS - 1) * self._interval))
-        else:
-            self._mark(self._now())
+        more = self._running or self._waiting
+        self._mark(self._pacing.date(News.END if more else News.LAST_END, self._now()))
 
     def _mark(self, due: float) -> None:
         self._due = min(self._due, due)
@@ -202,9 +198,7 @@ class SimulatedNode:
         began = self._now()
         await self._objects.replace_status(structs.replace(stored, metadata=metadata, status=status))
         self.writes += 1
-        self._written_at = self._now()
-        self._interval = min(max(_BETWEEN, _PATIENCE * (self._written_at - began)), _LONGEST)
-        self._paid_until = max(self._paid_until, self._written_at) + self._interval
+        self._pacing.wrote(began, self._now())
 
 
 def _pulled(tag: ImageTagStatus, name: str, now: datetime) -> ImageTagStatus:

@@ -108,6 +108,16 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def ended_in_turn(world: World, pulls: int, *, every: float) -> float:
+    """Have one pull after the other end; return when the last did."""
+    phases = dict.fromkeys([f"i{number}" for number in range(pulls)], "Waiting")
+    for name in phases:
+        await asyncio.sleep(every)
+        phases[name] = "Succeeded"
+        world.phases(**phases)
+    return now()
+
+
 async def test_a_pull_that_ends_soon_is_told_once(world: World) -> None:
     world.phases(a="Pulling")
     await asyncio.sleep(0.2)
@@ -138,13 +148,7 @@ async def test_the_last_end_is_told_at_once_also_right_after_another_write(world
 
 
 async def test_ends_that_follow_each_other_are_told_together(world: World) -> None:
-    names = [f"i{number}" for number in range(20)]
-    for done in range(1, 21):
-        await asyncio.sleep(0.05)
-        world.phases(
-            **{name: "Succeeded" if number < done else "Waiting" for number, name in enumerate(names)}
-        )
-    last = now()
+    last = await ended_in_turn(world, 20, every=0.05)
     await asyncio.sleep(10)
 
     assert len(world.written) <= 1.0 / PACE.gather + 2
@@ -153,13 +157,7 @@ async def test_ends_that_follow_each_other_are_told_together(world: World) -> No
 
 
 async def test_ends_without_end_are_told_at_the_pace_of_progress(world: World) -> None:
-    names = [f"i{number}" for number in range(200)]
-    for done in range(1, 201):
-        await asyncio.sleep(0.15)
-        world.phases(
-            **{name: "Succeeded" if number < done else "Waiting" for number, name in enumerate(names)}
-        )
-    last = now()
+    last = await ended_in_turn(world, 200, every=0.15)
     await asyncio.sleep(10)
 
     assert world.written[4] < 1.5
@@ -186,13 +184,7 @@ async def test_a_node_that_was_quiet_is_heard_at_once_again(world: World) -> Non
 
 @pytest.mark.parametrize("world", [Slow], indirect=True)
 async def test_a_store_that_takes_long_is_told_rarely(world: World) -> None:
-    names = [f"i{number}" for number in range(400)]
-    for done in range(1, 401):
-        await asyncio.sleep(0.15)
-        world.phases(
-            **{name: "Succeeded" if number < done else "Waiting" for number, name in enumerate(names)}
-        )
-    last = now()
+    last = await ended_in_turn(world, 400, every=0.15)
     await asyncio.sleep(10)
 
     between = [after - before for before, after in pairwise(world.written)][int(PACE.ends) :]
