@@ -14,7 +14,6 @@ from tests.integration.breaking import is_gone
 from tests.integration.releases import JOBS, ended, job, restarts
 from tests.testbed.access import Basic
 from tests.testbed.api import Api, run
-from tests.testbed.cluster import Cluster
 from tests.testbed.faulty import FaultyRegistry
 from tests.testbed.processes import until
 from tests.testbed.product import Installation
@@ -44,9 +43,9 @@ async def inplaced(api: Api, *words: str) -> str:
 
 
 @pytest.fixture
-def images(cluster: Cluster, prefix: str) -> ImageMaker:
+def images(installed: Installation, prefix: str) -> ImageMaker:
     """Makes images in the registry of the cluster."""
-    return ImageMaker(cluster.registry, prefix)
+    return ImageMaker(installed.cluster.registry, prefix)
 
 
 async def test_its_pods_are_ready_at_the_first_start(installed: Installation) -> None:

@@ -99,11 +99,13 @@ async def product_image(cluster: Cluster) -> Image:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def installed(cluster: Cluster, product_image: Image) -> Installation:
-    """The project in the shared cluster, as its image and its Helm chart are in the checkout."""
-    release = Installation(cluster, product_image)
-    await release.install()
-    return release
+async def installed(testbed: Session) -> AsyncIterator[Installation]:
+    """The project in a cluster, as its image and its Helm chart are in the checkout.
+
+    Not in the shared cluster: tests there play agents and controllers, or need that there is none.
+    """
+    async with installation(testbed) as release:
+        yield release
 
 
 @asynccontextmanager
