@@ -176,7 +176,7 @@ def _where(obj: CloneSet, pod: LocalPod, now: datetime) -> tuple[Step, str]:
         return "Held", "before it is deleted, by lifecycle.preDelete"
     if view.state == PREPARING_UPDATE:
         return "Held", "before it changes, by lifecycle.inPlaceUpdate"
-    if is_changing(pod):
+    if is_changing(pod, now):
         return "Changing", _changing(pod, now)
     if not same_revision(view.revision, update):
         return _before(pod, update, now)

@@ -7,7 +7,7 @@ from daemon import names
 from daemon.inplace.changes import fulfils
 from daemon.inplace.evidence import Missing, agents_word, newest_status, status_of
 from daemon.inplace.images import image_missing, is_named
-from daemon.inplace.records import LastStatus, State, restart_counts_of
+from daemon.inplace.records import LastStatus, State, UndecodableError, restart_counts_of, state_of
 from daemon.objects.container_env import from_metadata, restartable
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, ResourceRequirements
 from daemon.objects.resizes import Outcome, Wanted, Wish, WishError, record_of, wish_of
@@ -34,6 +34,17 @@ def unproven(pod: LocalPod, state: State, now: datetime) -> frozenset[str]:
         for container, _ in _changed(pod, state)
         if image_missing(pod, state, container, now) is not None
     )
+
+
+def has_restarts_left(pod: LocalPod, now: datetime) -> bool:
+    """Whether an update that stands on *pod* restarts containers yet; a resize takes no traffic away."""
+    try:
+        state = state_of(pod)
+    except UndecodableError:
+        return bool(unreadable(pod))
+    if state is None:
+        return False
+    return state.has_next or any(True for _ in (*_images(pod, state, now), *_environments(pod, state, now)))
 
 
 def unreadable(pod: LocalPod) -> tuple[Missing, ...]:

@@ -33,7 +33,9 @@ def surplus(seen: Snapshot) -> Sequence[PodView]:
     missing = seen.settings.partition - sum(not view.updated for view in live)
     if missing <= 0:
         return ()
-    untouched = [view for view in live if view.picked and not has_begun(view.pod, seen.update_revision)]
+    untouched = [
+        view for view in live if view.picked and not has_begun(view.pod, seen.update_revision, seen.now)
+    ]
     return for_update(untouched, seen.settings)[-missing:]
 
 

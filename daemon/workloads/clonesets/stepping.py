@@ -70,7 +70,7 @@ class Stepping:
         """Look at a pod when it changes; at all on which an update may have been begun at first."""
         self._around.pods.on_change(self._on_pod)
         for pod in self._around.pods.list():
-            if was_changed(pod) or is_changing(pod):
+            if was_changed(pod) or self._is_changing(pod):
                 self.controller.queue.add(pod.metadata.key)
 
     def send(self, obj: CloneSet, pod: LocalPod, revision: str) -> None:
@@ -91,7 +91,7 @@ class Stepping:
             wanted = but and (order is None or order.revision == but)
             if wanted:
                 continue
-            if not is_changing(pod):
+            if not self._is_changing(pod):
                 self.let_go(pod)
             elif but and same_revision(pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), but):
                 self.send(obj, pod, but)
@@ -145,7 +145,7 @@ class Stepping:
             return None
         order = self._orders.get(pod.metadata.uid)
         target = self._target(obj, pod, order)
-        if target is None or (order is None and not (was_changed(pod) or is_changing(pod))):
+        if target is None or (order is None and not (was_changed(pod) or self._is_changing(pod))):
             return None
         self._at_work.add(pod.metadata.uid)
         try:
@@ -160,7 +160,7 @@ class Stepping:
             return
         self._unwanted.discard(pod.metadata.uid)
         now = self._around.pods.get(pod.metadata.key)
-        if now is None or not is_changing(now):
+        if now is None or not self._is_changing(now):
             self._drop(pod.metadata.uid)
         self._wake(obj.metadata.key)
 
@@ -242,8 +242,11 @@ class Stepping:
             self._drop(before.metadata.uid)
         if after is None:
             return
-        if after.metadata.uid in self._orders or is_changing(after):
+        if after.metadata.uid in self._orders or self._is_changing(after):
             self.controller.queue.add(after.metadata.key)
+
+    def _is_changing(self, pod: LocalPod) -> bool:
+        return is_changing(pod, self._around.now())
 
     def _set_of(self, pod: LocalPod) -> CloneSet | None:
         owner = controller_of(pod)

@@ -7,6 +7,7 @@ from typing import Final
 
 from daemon import names
 from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
+from daemon.inplace.verifying import has_restarts_left
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.workloads.clonesets.settings import Settings
 
@@ -52,11 +53,13 @@ class PodView:
     """Whether an update was begun on it that may not show yet."""
     shut: bool = False
     """Whether nobody has opened its readiness gates yet."""
+    proving: bool = False
+    """Whether it is busy until its containers have proven what they run, which they may do by silence."""
 
     @property
     def passing(self) -> bool:
         """Whether another view of the same pod follows with time alone."""
-        return self.ripens_in is not None or self.preparing is not None
+        return self.ripens_in is not None or self.preparing is not None or self.proving
 
     @property
     def held(self) -> bool:
@@ -136,7 +139,8 @@ def view_of(
     revision = labels.get(names.TEMPLATE_HASH_LABEL, "")
     state = labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
     picked = pod.metadata.uid in chosen
-    busy = picked or is_changing(pod)
+    changing = is_changing(pod, now)
+    busy = picked or changing
     ready = holds(pod, names.READY)
     left = _ripening(pod, settings.min_ready, now) if ready and not busy and state == NORMAL else None
     alive = pod.metadata.deletion_timestamp is None
@@ -156,6 +160,7 @@ def view_of(
         unprepared=f"{prepared.reason}: {prepared.message}" if isinstance(prepared, Unprepared) else "",
         picked=picked,
         shut=bool(shut_gates(pod)),
+        proving=changing and not has_gate(pod, names.IN_PLACE_UPDATE_READY),
     )
 
 
@@ -211,7 +216,7 @@ def was_changed(pod: LocalPod) -> bool:
     return any(pod.metadata.annotations.get(each) for each in (*_STATES, *_GRACES))
 
 
-def is_changing(pod: LocalPod) -> bool:
+def is_changing(pod: LocalPod, now: datetime) -> bool:
     """Whether what stands on the pod tells of an update in place that is not over."""
     annotations = pod.metadata.annotations
     if any(annotations.get(each) for each in _GRACES):
@@ -221,12 +226,15 @@ def is_changing(pod: LocalPod) -> bool:
         gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
         # Its first update takes a pod out of traffic before anything else stands on it.
         return begun if gate is None else gate.status != "True"
-    return begun and pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
+    updating = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
+    return begun and (updating or has_restarts_left(pod, now))
 
 
-def has_begun(pod: LocalPod, revision: str) -> bool:
+def has_begun(pod: LocalPod, revision: str, now: datetime) -> bool:
     """Whether anything on the pod tells that it is on its way to *revision*, or there."""
-    return is_changing(pod) or same_revision(pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), revision)
+    return is_changing(pod, now) or same_revision(
+        pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), revision
+    )
 
 
 def _ripening(pod: LocalPod, min_ready: float, now: datetime) -> float:
