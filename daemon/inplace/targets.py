@@ -6,14 +6,12 @@ remembered between two calls but what stands on the pod.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from daemon.inplace.diff import MustRecreate
 from daemon.inplace.templates import Revision
-
-OnInfeasible = Literal["Wait", "Rollback", "Recreate"]
-OnDeferred = Literal["Wait", "Rollback"]
-
+from daemon.objects.resizes import DEADLINE_SECONDS
+from daemon.objects.workloads import OnDeferred, OnInfeasible
 
 NOT_SCHEDULED: Final = "NotScheduled"
 """Reason of MustRecreate: the pod has no node yet, and so nobody who would resize it."""
@@ -39,7 +37,7 @@ class Options:
     """Update in place although ``volumeClaimTemplates`` differ."""
     on_infeasible: OnInfeasible = "Wait"
     on_deferred: OnDeferred = "Wait"
-    resize_deadline: int = 300
+    resize_deadline: int = DEADLINE_SECONDS
     """Until a deferred resize is given up, where that is wanted."""
     prepare: bool = True
     """Touch an announced pod only when its node is prepared (see ``announcing``)."""

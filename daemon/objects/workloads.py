@@ -18,6 +18,9 @@ IntOrText = int | str
 PodUpdatePolicy = Literal["ReCreate", "InPlaceIfPossible", "InPlaceOnly"]
 StrategyType = Literal["ReCreate", "InPlaceIfPossible", "InPlaceOnly", "RollingUpdate", "OnDelete"]
 Weight = Annotated[int, Meta(ge=0, le=100)]
+Seconds = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+OnInfeasible = Literal["Wait", "Rollback", "Recreate"]
+OnDeferred = Literal["Wait", "Rollback"]
 
 
 class InPlaceUpdateStrategy(Wire, frozen=True):
@@ -28,6 +31,12 @@ class InPlaceUpdateStrategy(Wire, frozen=True):
     """A percentage where OpenKruise's conversion took it from the annotation, which may be one."""
     image_pre_download_timeout_seconds: Count | None = None
     image_pre_download_min_updated_ready_pods: Count | None = None
+    on_infeasible: OnInfeasible = "Wait"
+    """What becomes of a pod whose node can never give the new resources. OpenKruise knows none of these."""
+    on_deferred: OnDeferred = "Wait"
+    """What becomes of one whose node has no room for them now."""
+    resize_deadline_seconds: Seconds | None = None
+    """For how long such a one waits before it is given up."""
 
 
 class WeightTerm(Wire, frozen=True):

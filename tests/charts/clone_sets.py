@@ -143,6 +143,21 @@ WRONG_SETS: Final[Mapping[str, Wrong]] = {
         "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.imagePreDownloadParallelism",
         "must be of type integer",
     ),
+    "another policy than those of resizes": Wrong(
+        update(inPlaceUpdateStrategy={"onInfeasible": "Retry"}),
+        "spec.updateStrategy.inPlaceUpdateStrategy.onInfeasible",
+        'supported values: "Wait", "Rollback", "Recreate"',
+    ),
+    "a new pod for one that is put off": Wrong(
+        rolling(inPlaceUpdateStrategy={"onDeferred": "Recreate"}),
+        "spec.updateStrategy.rollingUpdate.inPlaceUpdateStrategy.onDeferred",
+        'supported values: "Wait", "Rollback"',
+    ),
+    "no time to be put off": Wrong(
+        update(inPlaceUpdateStrategy={"resizeDeadlineSeconds": 0}),
+        "spec.updateStrategy.inPlaceUpdateStrategy.resizeDeadlineSeconds",
+        "greater than or equal to 1",
+    ),
     "both spellings of the strategy": Wrong(
         update(inPlaceUpdateStrategy={}, inplaceUpdateStrategy={}),
         "spec.updateStrategy.inplaceUpdateStrategy",
@@ -195,7 +210,13 @@ RIGHT_SETS: Final[Mapping[str, Mapping[str, Any]]] = {
         maxUnavailable=0,
         maxSurge="10%",
         priorityStrategy={"orderPriority": [{"orderedKey": "zone"}]},
-        inPlaceUpdateStrategy={"imagePreDownloadParallelism": 2, "imagePreDownloadTimeoutSeconds": 60},
+        inPlaceUpdateStrategy={
+            "imagePreDownloadParallelism": 2,
+            "imagePreDownloadTimeoutSeconds": 60,
+            "onInfeasible": "Recreate",
+            "onDeferred": "Rollback",
+            "resizeDeadlineSeconds": 60,
+        },
     ),
     "OnDelete": update(type="OnDelete"),
     "surge alone": update(maxUnavailable=0, maxSurge=1),

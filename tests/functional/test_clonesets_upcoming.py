@@ -1,5 +1,7 @@
 """Rollouts of a CloneSet are made known first: prepared pods move, others are left alone until they are."""
 
+import copy
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -247,3 +249,43 @@ async def test_the_words_of_v1alpha1_are_read_from_annotations() -> None:
 
         assert _jobs(world)[0]["spec"]["parallelism"] == "50%"
         assert _jobs(world)[0]["spec"]["pullPolicy"]["timeoutSeconds"] == 120
+
+
+def _sized(cpu: str) -> dict[str, Any]:
+    """A template whose container asks for so much CPU."""
+    template: dict[str, Any] = copy.deepcopy(spec()["template"])
+    template["spec"]["containers"][0]["resources"] = {"requests": {"cpu": cpu}}
+    return template
+
+
+async def test_pods_whose_node_has_no_room_are_replaced_in_turn_where_the_set_wants_it() -> None:
+    strategy = {**IN_PLACE, "inPlaceUpdateStrategy": {"onInfeasible": "Recreate"}}
+    async with _world(template=_sized("1"), updateStrategy=strategy) as (world, agents):
+        before = world.uids()
+        for node in NODES:
+            agents.reasons[node] = "WouldNotFit"
+
+        world.change(template=_sized("2"))
+        await world.until(lambda: not before & world.uids() and world.is_settled())
+
+        assert {pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] for pod in world.pods()} == {"2"}
+        notes = [note for reason, note in world.events() if reason == "SuccessfulUpdatePodReCreate"]
+        assert len(notes) == 3
+        assert all("it is WouldNotFit" in note for note in notes)
+
+
+async def test_nodes_are_told_what_becomes_of_a_resize_that_does_not_come_about() -> None:
+    policies = {"onInfeasible": "Rollback", "onDeferred": "Rollback", "resizeDeadlineSeconds": 60}
+    strategy = {**IN_PLACE, "inPlaceUpdateStrategy": policies}
+    async with _world(template=_sized("1"), updateStrategy=strategy) as (world, _):
+        world.change(template=_sized("2"))
+        await world.until(lambda: bool(_wishes(world)))
+
+        told = _wishes(world)[0]
+        assert (told["onInfeasible"], told["onDeferred"]) == ("Rollback", "Rollback")
+        assert told["deadlineSeconds"] == 60
+
+
+def _wishes(world: CloneSetWorld) -> list[Any]:
+    annotations = [pod["metadata"].get("annotations", {}) for pod in world.pods()]
+    return [json.loads(each[key]) for each in annotations if (key := names.RESOURCES_ANNOTATION) in each]

@@ -159,3 +159,20 @@ def test_the_pace_of_preparation_is_read_as_openkruises_conversion_stores_it(
     obj = written(updateStrategy={"type": "RollingUpdate", "rollingUpdate": rolling})
 
     assert download_of(obj).parallelism == meant
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+def test_what_becomes_of_a_resize_that_does_not_come_about_is_read_in_both_versions(version: str) -> None:
+    asked = {"onInfeasible": "Recreate", "onDeferred": "Rollback", "resizeDeadlineSeconds": 60}
+    parts: dict[str, Any] = {"inPlaceUpdateStrategy": asked}
+
+    settings = read(updateStrategy=parts if version == "v1alpha1" else {"rollingUpdate": parts})
+
+    assert (settings.on_infeasible, settings.on_deferred) == ("Recreate", "Rollback")
+    assert settings.resize_deadline == 60
+
+
+def test_a_resize_waits_when_nothing_is_said() -> None:
+    settings = read()
+
+    assert (settings.on_infeasible, settings.on_deferred, settings.resize_deadline) == ("Wait", "Wait", 300)

@@ -107,9 +107,9 @@ class Moving:
         """Delete pods for the sake of newer ones, which scaling makes; tell that InPlaceOnly forbids it."""
         if not views:
             return
+        why = _words(self._verdict(run, views[0]))  # what is known of a pod goes with it
         if not run.settings.replaces:
-            verdict = self._verdict(run, views[0]) or self._given_up(run, views[0])
-            words = f"InPlaceOnly, but pods must be replaced: {_words(verdict)}; wait: {listed(views)}"
+            words = f"InPlaceOnly, but pods must be replaced: {why}; wait: {listed(views)}"
             run.outcome = replace(run.outcome, update=Trouble("CannotUpdateInPlace", words))
             self._warn(run, "FailedUpdatePodInPlace", words)
             return
@@ -119,10 +119,7 @@ class Moving:
             run.update_failed("FailedUpdatePodReCreate", error)
             self._warn(run, "FailedUpdatePodReCreate", str(error))
         if gone:
-            verdict = self._verdict(run, views[0]) or self._given_up(run, views[0])
-            note = (
-                f"replaced for {run.history.update.metadata.name}, since {_words(verdict)}: {listed(views)}"
-            )
+            note = f"replaced for {run.history.update.metadata.name}, since {why}: {listed(views)}"
             self._around.record(run.obj, "SuccessfulUpdatePodReCreate", note, action="Update")
             await self._scaling.scale(run)
 

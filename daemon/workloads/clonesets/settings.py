@@ -6,11 +6,14 @@ from typing import Literal
 
 from daemon import names
 from daemon.objects.local_pods import LocalPod
+from daemon.objects.resizes import DEADLINE_SECONDS
 from daemon.objects.workloads import (
     CloneSet,
     InPlaceUpdateStrategy,
     IntOrText,
     LifecycleHook,
+    OnDeferred,
+    OnInfeasible,
     OrderTerm,
     PriorityStrategy,
     RollingUpdate,
@@ -79,6 +82,9 @@ class Settings:
     orders: tuple[OrderTerm, ...] = ()
     scatter: tuple[ScatterTerm, ...] = ()
     grace: float = 0.0
+    on_infeasible: OnInfeasible = "Wait"
+    on_deferred: OnDeferred = "Wait"
+    resize_deadline: int = DEADLINE_SECONDS
     min_ready: float = 0.0
     deadline: float | None = None
     scale_unavailable: int | None = None
@@ -124,6 +130,9 @@ def settings_of(obj: CloneSet) -> Settings:
         orders=priority.order_priority,
         scatter=rolling.scatter_strategy,
         grace=in_place.grace_period_seconds,
+        on_infeasible=in_place.on_infeasible,
+        on_deferred=in_place.on_deferred,
+        resize_deadline=in_place.resize_deadline_seconds or DEADLINE_SECONDS,
         min_ready=spec.min_ready_seconds,
         deadline=spec.progress_deadline_seconds,
         scale_unavailable=None

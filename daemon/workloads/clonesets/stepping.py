@@ -215,7 +215,7 @@ class Stepping:
             labels=labels_for(new.metadata.name),
             old=now.data if now is not None else None,
             new=new.data,
-            options=Options(grace=settings.grace, deadline=settings.deadline or _DEADLINE),
+            options=_options(settings),
             begun=begun,
             done=done,
         )
@@ -257,3 +257,13 @@ class Stepping:
         self._orders.drop(uid)
         self._progress.pop(uid, None)
         self._times.drop(uid)
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        grace=settings.grace,
+        deadline=settings.deadline or _DEADLINE,
+        on_infeasible=settings.on_infeasible,
+        on_deferred=settings.on_deferred,
+        resize_deadline=settings.resize_deadline,
+    )

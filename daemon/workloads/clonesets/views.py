@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import names
-from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
+from daemon.inplace.preparation import Preparation, Prepared, Preparing, Unprepared, preparation_of
 from daemon.inplace.verifying import has_restarts_left
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
+from daemon.objects.next_revisions import WOULD_NOT_FIT
 from daemon.workloads.clonesets.settings import Settings
 
 PREPARING_NORMAL: Final = "PreparingNormal"
@@ -157,7 +158,7 @@ def view_of(
         doomed=names.SPECIFIED_DELETE_LABEL in labels or pod.metadata.name in settings.pods_to_delete,
         busy=busy,
         preparing=(prepared.seconds or PREPARATION) if isinstance(prepared, Preparing) else None,
-        unprepared=f"{prepared.reason}: {prepared.message}" if isinstance(prepared, Unprepared) else "",
+        unprepared=_unprepared(prepared, settings),
         picked=picked,
         shut=bool(shut_gates(pod)),
         proving=changing and not has_gate(pod, names.IN_PLACE_UPDATE_READY),
@@ -235,6 +236,15 @@ def has_begun(pod: LocalPod, revision: str, now: datetime) -> bool:
     return is_changing(pod, now) or same_revision(
         pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""), revision
     )
+
+
+def _unprepared(prepared: Preparation, settings: Settings) -> str:
+    """Why the pod is not touched; nothing where another one is wanted instead, which takes its turn."""
+    if not isinstance(prepared, Unprepared):
+        return ""
+    if prepared.reason == WOULD_NOT_FIT and settings.on_infeasible == "Recreate":
+        return ""
+    return f"{prepared.reason}: {prepared.message}"
 
 
 def _ripening(pod: LocalPod, min_ready: float, now: datetime) -> float:
