@@ -1,5 +1,6 @@
 """The first steps of one pod's update: out of traffic, the grace period, the change. Pure."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,11 @@ from daemon import names
 from daemon.inplace import documents
 from daemon.inplace.changes import everything, left_of, owed, restarts_of, touched_by
 from daemon.inplace.diff import InPlace, MustRecreate, diff
-from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_out
+from daemon.inplace.observing import Observed, Records, Write, condition_of, is_gated, is_out, records_of
 from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
 from daemon.inplace.records import State, same_revision
 from daemon.inplace.targets import NOT_SCHEDULED, Failed, Progress, Target, Waiting
-from daemon.inplace.verifying import missing, unproven
+from daemon.inplace.verifying import missing, restarts_missing, unproven, unreadable
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT, about
 
@@ -78,18 +79,33 @@ def _lack(pod: LocalPod, change: InPlace) -> Progress | None:
 
 
 def refused(seen: Observed, message: str) -> Write | Failed:
-    """What to do when the API server will not have the change: the pod serves on as it was."""
+    """What to do when the API server will not have the change: the pod serves on as it was.
+
+    What waits, for the end of its grace period or for other containers, stays on it and is asked for again.
+    """
     pod = seen.pod
     words = about(seen.target.revision, message)
     progress = Failed("Refused", message, _REFUSED_AGAIN, untouched=True)
-    begun = all(pod.metadata.labels.get(key) == text for key, text in seen.target.labels.items())
-    if begun or not (is_gated(pod) and is_out(pod)):
+    if not (is_gated(pod) and is_out(pod)):
         return progress
+    if _is_restarting(seen):  # for what was written before: it goes back when that has come about
+        return replace(progress, untouched=False)
     gate = documents.condition(
         pod, names.IN_PLACE_UPDATE_READY, "True", seen.now, reason=_REFUSED, message=words
     )
     document = {"metadata": documents.bound(pod, {}, {}), "status": {"conditions": [gate]}}
     return Write("Tell", document, "status", words, then=progress)
+
+
+def _is_restarting(seen: Observed) -> bool:
+    """Whether containers must restart yet for what has been written."""
+    records = records_of(seen.pod)
+    if records.problem:
+        return bool(unreadable(seen.pod))
+    waits = records.grace is not None  # and the state tells of that, of which nothing has been written
+    return (
+        not waits and records.state is not None and bool(restarts_missing(seen.pod, records.state, seen.now))
+    )
 
 
 def _refusal(seen: Observed) -> Failed | None:
@@ -118,7 +134,7 @@ def _about(seen: Observed) -> str:
 def _is_safe(seen: Observed) -> bool:
     """Whether the pod may leave its traffic without asking first whether the change is let through.
 
-    A pod with a grace period has the new revision's labels before it changes: no way leads back from there.
+    With a grace period, it would be away for nothing for as long.
     """
     return seen.tried or not (seen.doubted or _grace_left(seen) > 0 or _told_refusal(seen) is not None)
 
@@ -164,6 +180,19 @@ def _wait_with_grace(seen: Observed, change: InPlace, left: float) -> Write:
         {"metadata": documents.bound(pod, {}, notes)}, target.labels, target.begun
     )
     return Write("Grace", document, then=Waiting("GracePeriod", "", left))
+
+
+def go_on(seen: Observed, records: Records, change: InPlace) -> Write | Progress:
+    """Go on with a pod that has the new revision's labels: out of traffic, should it have come back to it.
+
+    It has when the change was refused, or when nobody controlled the pod for a while.
+    """
+    if is_out(seen.pod) or not _must_be_out(seen.pod, change):
+        return change_now(seen, records, change)
+    held = _refusal(seen)
+    if held is not None:
+        return held
+    return _take_out(seen, change) if _is_safe(seen) else _try(seen, records, change)
 
 
 def change_now(seen: Observed, records: Records, change: InPlace) -> Write:

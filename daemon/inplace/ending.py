@@ -5,7 +5,7 @@ from typing import Any
 
 from daemon import names
 from daemon.inplace import documents
-from daemon.inplace.beginning import change_now
+from daemon.inplace.beginning import go_on
 from daemon.inplace.changes import everything, in_place, left_of, owed, restarts_of
 from daemon.inplace.diff import InPlace, MetadataChange, MustRecreate
 from daemon.inplace.evidence import Missing, status_of
@@ -21,7 +21,7 @@ def end_grace(seen: Observed, records: Records) -> Write | Progress:
     if records.grace is None or not same_revision(records.grace.revision, target.revision):
         # Nobody can tell any more what waited: what differs from the revision is what is left.
         touched = everything(target.new) | owed(records.state, records.grace)
-        return change_now(seen, records, left_of(pod, touched, target.new))
+        return go_on(seen, records, left_of(pod, touched, target.new))
     began = records.state.update_timestamp if records.state is not None else None
     left = records.grace.grace_seconds - (seen.now - (began or seen.now)) / timedelta(seconds=1)
     if left > 0:
@@ -29,7 +29,7 @@ def end_grace(seen: Observed, records: Records) -> Write | Progress:
     grace = records.grace
     metadata = merged_metadata(patched_metadata(grace), grace.container_ref_metadata)
     change = in_place(pod, grace.container_images or {}, grace.container_resources or {}, metadata)
-    return change_now(seen, Records(records.state), change)
+    return go_on(seen, Records(records.state), change)
 
 
 def verify(seen: Observed, records: Records) -> Write | Progress:
@@ -39,7 +39,7 @@ def verify(seen: Observed, records: Records) -> Write | Progress:
         return _settle(seen)
     left = left_of(pod, everything(seen.target.new), seen.target.new) if records.problem else InPlace()
     if restarts_of(pod, left):  # what was put off stood in the state that cannot be read
-        return change_now(seen, records, left)
+        return go_on(seen, records, left)
     late = unreadable(pod) if records.problem else missing(pod, state, seen.now)
     if late:
         return _judge(seen, state, late)
@@ -108,7 +108,7 @@ def _next(seen: Observed, state: State) -> Write | Progress:
             )
     metadata = merged_metadata(MetadataChange(), state.next_container_ref_metadata)
     change = in_place(pod, state.next_container_images or {}, state.next_container_resources or {}, metadata)
-    return change_now(seen, Records(state), change)
+    return go_on(seen, Records(state), change)
 
 
 def _settle(seen: Observed) -> Write | Done:

@@ -21,7 +21,7 @@ def missing(pod: LocalPod, state: State | None, now: datetime) -> tuple[Missing,
     """What of the update *state* has not come about; nothing means that it is verified."""
     if state is None:
         return ()
-    found = [*_images(pod, state, now), *_environments(pod, state, now)]
+    found = [*restarts_missing(pod, state, now)]
     if state.update_resources:
         found += _resources(pod, state)
     return tuple(found)
@@ -42,9 +42,12 @@ def has_restarts_left(pod: LocalPod, now: datetime) -> bool:
         state = state_of(pod)
     except UndecodableError:
         return bool(unreadable(pod))
-    if state is None:
-        return False
-    return state.has_next or any(True for _ in (*_images(pod, state, now), *_environments(pod, state, now)))
+    return state is not None and (state.has_next or bool(restarts_missing(pod, state, now)))
+
+
+def restarts_missing(pod: LocalPod, state: State, now: datetime) -> tuple[Missing, ...]:
+    """What of the containers that the update *state* has changed so far has not come about."""
+    return (*_images(pod, state, now), *_environments(pod, state, now))
 
 
 def unreadable(pod: LocalPod) -> tuple[Missing, ...]:

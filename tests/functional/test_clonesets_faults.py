@@ -323,6 +323,28 @@ async def test_a_pod_goes_back_to_its_traffic_when_a_webhook_that_is_down_keeps_
         assert (world.images(), restarts(world)) == (["app:1"], [0])
 
 
+async def test_a_webhook_that_goes_down_within_the_grace_period_leaves_the_pod_to_its_traffic(
+    cluster: Cluster,
+) -> None:
+    message = 'Internal error occurred: failed calling webhook "vpod.kb.io": no endpoints available'
+    async with cluster.led() as world:
+        strategy = {**IN_PLACE, "inPlaceUpdateStrategy": {"gracePeriodSeconds": 1}}
+        world.apply(spec(1, updateStrategy=strategy))
+        await world.settled()
+        world.set_image("app:2")
+        await world.until(lambda: shut(world) != [])
+        fault = Fault(verb="patch", resource="pods", status=500, message=message, times=10_000)
+        cluster.server.fail(fault)
+        await world.until(lambda: world.condition("FailedUpdate").get("reason") == "Refused")
+        await world.until(lambda: shut(world) == [])
+        fault.times = 0
+
+        world.set_image("app:1")
+        await world.settled()
+
+        assert (world.images(), restarts(world), shut(world)) == (["app:1"], [0], [])
+
+
 async def test_a_webhook_that_cannot_be_tried_keeps_no_pod_from_its_change(cluster: Cluster) -> None:
     message = 'admission webhook "vpod.kb.io" does not support dry run'
     async with cluster.led() as world:

@@ -1,6 +1,6 @@
 """Updates of pods carried out over the API: few writes, each bound to a version, killed anywhere."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,7 +9,6 @@ from daemon import names
 from daemon.inplace.targets import Done, Failed, Target, Waiting
 from daemon.kube.errors import ApiError
 from tests.fakes.apifaults import Fault
-from tests.fakes.apistorage import Change
 from tests.functional.update_world import UpdateWorld, update_world
 from tests.unit.inplace_world import SimulatedPod, target_of
 from tests.unit.revisions import container, env_of, revision
@@ -144,124 +143,6 @@ async def test_what_went_wrong_is_told_in_the_condition_and_an_event_once(world:
     assert len(world.told) == 2
     told = world.load(simulated).condition(names.IN_PLACE_UPDATE_READY)
     assert told["reason"] == "ImagePullFailed"
-
-
-async def test_a_change_that_the_server_refuses_leaves_the_pod_to_its_traffic(world: UpdateWorld) -> None:
-    simulated, target = world.make(PLAIN[0]), target_of(*PLAIN)
-    world.server.fail(Fault(status=403, verb="patch", resource="pods"))
-
-    refused = await world.advance(target)
-    serving = world.load(simulated).serving
-    waiting = await world.advance(target)
-    world.clock.pass_by(60)
-    await world.advance(target)
-
-    assert isinstance(refused, Failed)
-    assert refused.reason == "Refused"
-    assert refused.untouched
-    assert serving
-    assert waiting == refused
-    assert world.load(simulated).pod.spec.containers[0].image == "repo/app:2"
-
-
-@pytest.fixture
-def outages(world: UpdateWorld) -> list[str]:
-    """Names of the pods that were taken out of traffic, each time that one is."""
-    found: list[str] = []
-
-    def note(change: Change) -> None:
-        before = change.before or {}
-        if change.plural == "pods" and _is_out(change.document) and not _is_out(before):
-            found.append(change.document["metadata"]["name"])
-
-    world.server.storage.listeners.append(note)
-    return found
-
-
-def _is_out(pod: Mapping[str, Any]) -> bool:
-    conditions: Sequence[Mapping[str, Any]] = pod.get("status", {}).get("conditions", ())
-    gate = {each["status"] for each in conditions if each["type"] == names.IN_PLACE_UPDATE_READY}
-    return gate == {"False"}
-
-
-async def test_a_change_that_is_refused_for_good_takes_its_pod_out_of_traffic_once_at_most(
-    world: UpdateWorld, outages: list[str]
-) -> None:
-    simulated, target = world.make(PLAIN[0]), target_of(*PLAIN)
-    policy = world.server.fail(Fault(status=403, verb="patch", resource="pods", times=1000))
-
-    answers = []
-    for _ in range(5):
-        answers.append(await world.advance(target))
-        world.clock.pass_by(60)
-    world.restart()
-    answers.append(await world.advance(target))
-    policy.times = 0
-    world.clock.pass_by(60)
-    await world.advance(target)
-    world.node_acts(simulated)
-
-    assert {type(each) for each in answers} == {Failed}
-    assert outages == ["web-1", "web-1"], "once refused, once changed"
-    assert await world.advance(target) == Done()
-
-
-async def test_what_one_pod_is_refused_takes_no_other_out_of_traffic(
-    world: UpdateWorld, outages: list[str]
-) -> None:
-    for name in ("web-1", "web-2", "web-3"):
-        world.make(PLAIN[0], name)
-    world.server.fail(Fault(status=403, verb="patch", resource="pods", times=1000))
-
-    answers = [await world.advance(target_of(*PLAIN), name) for name in ("web-1", "web-2", "web-3")]
-
-    assert {type(each) for each in answers} == {Failed}
-    assert outages == ["web-1"]
-
-
-async def test_a_refused_change_is_not_asked_for_again_before_its_time(world: UpdateWorld) -> None:
-    world.make(PLAIN[0], "web-1")
-    world.make(PLAIN[0], "web-2")
-    world.server.fail(Fault(status=403, verb="patch", resource="pods", times=1000))
-    for name in ("web-1", "web-2"):
-        await world.advance(target_of(*PLAIN), name)
-    asked = len(world.server.requests)
-    world.clock.pass_by(20)
-
-    answer = await world.advance(target_of(*PLAIN), "web-2")
-
-    assert isinstance(answer, Failed)
-    assert answer.look_again_in == pytest.approx(40)
-    assert world.server.count("patch") == sum(each.verb == "patch" for each in world.server.requests[:asked])
-
-
-async def test_another_revision_is_not_held_by_what_was_refused_before(
-    world: UpdateWorld, outages: list[str]
-) -> None:
-    world.make(PLAIN[0])
-    world.server.fail(Fault(status=403, verb="patch", resource="pods"))
-    await world.advance(target_of(*PLAIN))
-
-    await world.advance(target_of(*PLAIN, revision="web-newer"))
-
-    assert world.load(SimulatedPod(PLAIN[0])).pod.spec.containers[0].image == "repo/app:2"
-
-
-async def test_with_a_grace_period_a_refused_change_leaves_the_pod_as_it_was(
-    world: UpdateWorld, outages: list[str]
-) -> None:
-    simulated, target = world.make(PLAIN[0]), target_of(*PLAIN, grace=5)
-    before = simulated.document["metadata"]["labels"]
-    world.server.fail(Fault(status=403, verb="patch", resource="pods", times=1000))
-
-    answers = []
-    for _ in range(3):
-        answers.append(await world.advance(target))
-        world.clock.pass_by(60)
-
-    assert {type(each) for each in answers} == {Failed}
-    assert outages == []
-    assert world.load(simulated).document["metadata"]["labels"] == before
 
 
 async def test_a_silent_agent_keeps_nothing_from_an_update_that_the_kubelet_does_alone(
