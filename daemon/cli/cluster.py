@@ -4,6 +4,7 @@ Commands are written one step after the other; the event loop below them turns w
 """
 
 import asyncio
+import os
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from daemon import __version__, names
-from daemon.cli.errors import NotFoundError, TimedOutError, UnreachableError, UsageError
+from daemon.cli.cluster_errors import told
+from daemon.cli.contexts import check
+from daemon.cli.errors import NoRightError, NotFoundError, TimedOutError, UnreachableError
 from daemon.engine.objects import ApiObject
 from daemon.kube.access import Access, AccessError
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import ApiError, ForbiddenError, MissingError, RefusedError
+from daemon.kube.errors import ApiError, ForbiddenError, MissingError
 from daemon.kube.informer import Informer
 from daemon.kube.patches import Patch
 from daemon.kube.resources import (
@@ -55,10 +58,11 @@ class Contact:
     context: str = ""
 
     def access(self) -> Access:
-        """The way in."""
+        """The way in. Raises UsageError or UnreachableError."""
         from daemon.kube.kubeconfig import Kubeconfig
 
-        return Kubeconfig(self.kubeconfig, context=self.context or None)
+        path = check(self.kubeconfig, self.context, os.environ)
+        return Kubeconfig(path, context=self.context or None)
 
 
 class Following:
@@ -98,6 +102,8 @@ class Cluster:
         self._metrics = Metrics()
         self._client = ApiClient(access, self._metrics, user_agent=f"kubectl-{names.PROGRAM}/{__version__}")
         self._tasks: list[asyncio.Task[None]] = []
+        self.hidden: dict[str, NoRightError] = {}
+        """Kinds that were to be seen and may not be read, by their plural."""
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +129,7 @@ class Cluster:
         try:
             return self._runner.run(work)
         except (AccessError, ApiError) as error:
-            raise _told(error) from error
+            raise told(error) from error
 
     def jobs(self, namespace: str = "") -> Sequence[ImagePullJob]:
         """All jobs of the namespace, of all for an empty one."""
@@ -133,10 +139,6 @@ class Cluster:
         """All list jobs of the namespace, of all for an empty one."""
         return self._list(IMAGE_LIST_PULL_JOBS, Selection(namespace=namespace))
 
-    def node_images(self) -> Sequence[NodeImage]:
-        """All nodes."""
-        return self._list(NODE_IMAGES, EVERYTHING)
-
     def renewed(self, namespace: str) -> dict[str, datetime] | None:
         """When each agent gave its last sign of life, by node; None where that may not be read."""
         try:
@@ -144,7 +146,7 @@ class Cluster:
         except (ForbiddenError, MissingError):
             return None
         except (AccessError, ApiError) as error:
-            raise _told(error) from error
+            raise told(error) from error
         prefix = names.lease_name("")
         return {
             lease.metadata.name.removeprefix(prefix): datetime.fromisoformat(lease.spec.renew_time)
@@ -157,6 +159,14 @@ class Cluster:
         try:
             return self._list(resource, selection)
         except NotFoundError:
+            return ()
+
+    def visible(self, resource: Resource[Kind], selection: Selection = EVERYTHING) -> Sequence[Kind]:
+        """The same for what helps and need not be seen: none where they may not be read; see ``hidden``."""
+        try:
+            return self.objects(resource, selection)
+        except NoRightError as error:
+            self.hidden[resource.plural] = error
             return ()
 
     def read(self, resource: Resource[Kind], key: Key) -> Kind:
@@ -275,17 +285,3 @@ async def _until(changed: asyncio.Event, limit: float) -> None:
             await changed.wait()
             await asyncio.sleep(_GATHER)
     changed.clear()
-
-
-def _told(error: AccessError | ApiError) -> Exception:
-    """The error as a person is told it, with its exit code."""
-    if isinstance(error, MissingError) or _is_replaced(error):
-        return NotFoundError(str(error))
-    if isinstance(error, RefusedError | ForbiddenError):
-        return UsageError(str(error))
-    return UnreachableError(str(error))
-
-
-def _is_replaced(error: AccessError | ApiError) -> bool:
-    """Whether a patch met another object of that name than the one that it was made for."""
-    return isinstance(error, RefusedError) and any(each.field == "metadata.uid" for each in error.causes)

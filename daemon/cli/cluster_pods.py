@@ -24,7 +24,7 @@ KINDS: Final = _PODS | _REQUESTS | _RESTARTS
 
 def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: str) -> Iterator[str]:
     """What the pod or the restart of that name waits for; nothing when there is none. Raises CliError."""
-    pods = cluster.objects(WHOLE_PODS, only(name, namespace)) if kind in _PODS or not kind else ()
+    pods = cluster.visible(WHOLE_PODS, only(name, namespace)) if kind in _PODS or not kind else ()
     scene = _scene(cluster, namespace, release)
     for pod in pods:
         yield from _about(cluster, pod, scene)
@@ -120,6 +120,6 @@ def clone_set_of(cluster: Cluster, name: str, namespace: str) -> WorkloadReferen
 
 def _scene(cluster: Cluster, namespace: str, release: str) -> PodScene:
     here = Selection(namespace=namespace)
-    requests = cluster.objects(RECREATE_REQUESTS, here)
-    restarts = cluster.objects(WORKLOAD_RESTARTS, here)
+    requests = cluster.visible(RECREATE_REQUESTS, here)
+    restarts = cluster.visible(WORKLOAD_RESTARTS, here)
     return PodScene(cluster.now(), requests, restarts, cluster.renewed(release))

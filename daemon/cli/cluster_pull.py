@@ -17,6 +17,7 @@ from daemon.cli.reporting import Reporter
 from daemon.cli.shares import JobResult, Tracked, result_of, shares_by_job, track
 from daemon.cli.usage import Exit
 from daemon.debug.views import View
+from daemon.kube.resources import NODE_IMAGES
 from daemon.objects.images import CompletionPolicy, ImagePullJob, ImagePullJobSpec, NodeSelector, PullPolicy
 from daemon.objects.meta import ObjectMeta
 from daemon.objects.validation import problems_of
@@ -86,6 +87,7 @@ def pull(cluster: Cluster, asked: Asked) -> Exit:
     """Ask, and wait if told to. Raises CliError."""
     started = time.monotonic()
     wanted = jobs_for(asked)
+    _check_nodes(cluster, asked.selector)
     every = [Tracked(job.spec.image, cluster.create(job)) for job in wanted]
     if not asked.wait:
         _print_asked(every, asked.form)
@@ -103,6 +105,19 @@ def pull(cluster: Cluster, asked: Asked) -> Exit:
         sys.stderr.write(f"{why}; {_goes_on(every, asked.namespace)}\n")
         return code
     return Exit.DONE if all(item.succeeded for item in every) else Exit.FAILED
+
+
+def _check_nodes(cluster: Cluster, selector: NodeSelector | None) -> None:
+    """Refuse names that a job would pass over in silence, as far as that may be known. Raises UsageError."""
+    if selector is None or not selector.names:
+        return
+    known = {each.metadata.name for each in cluster.visible(NODE_IMAGES)}
+    missing = [name for name in selector.names if name not in known]
+    if missing and not cluster.hidden:
+        raise UsageError(
+            f"--node {missing[0]!r}: there is no such node, or it has no NodeImage yet; "
+            f"'kubectl {names.PROGRAM} nodes' lists those that can pull"
+        )
 
 
 def _goes_on(every: Sequence[Tracked], namespace: str) -> str:

@@ -3,33 +3,41 @@
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from daemon.cli.cluster import Cluster
 from daemon.cli.cluster_pods import KINDS, clone_set_of, why_node_pods, why_pods, why_workload_pods
-from daemon.cli.errors import NotFoundError
+from daemon.cli.errors import CliError, NotFoundError, UsageError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
-from daemon.cli.pod_targets import workload_of
+from daemon.cli.pod_targets import WORKLOADS, workload_of
 from daemon.cli.shares import silent_for
 from daemon.cli.usage import Exit
 from daemon.cli.why import SILENT, Scene, why_job, why_list, why_node
 from daemon.debug.views import JobView
-from daemon.objects.images import NodeImage
+from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, LOCAL_NODES, NODE_IMAGES
+from daemon.kube.selections import Selection, only
+from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
 from daemon.pulljobs.views import job_views
 
+_JOBS: Final = frozenset({"", "imagepulljob", "pj", "job"})
+_LISTS: Final = frozenset({"", "imagelistpulljob", "job"})
+_NODES: Final = frozenset({"", "node", "no", "nodeimage"})
 _HEADERS = ("NODE", "AGENT", "SEEN", "DESIRED", "PULLING", "WAITING", "SUCCEED", "FAILED")
 
 
 def scene_of(cluster: Cluster, release: str) -> Scene:
     """What is read of all nodes; *release* is the namespace of the agents' Leases."""
-    node_images = {each.metadata.name: each for each in cluster.node_images()}
+    node_images = {each.metadata.name: each for each in cluster.visible(NODE_IMAGES)}
     renewed = cluster.renewed(release)
-    return Scene(cluster.now(), node_images, renewed)
+    return Scene(cluster.now(), node_images, renewed, nodes_hidden=NODE_IMAGES.plural in cluster.hidden)
 
 
 def nodes(cluster: Cluster, release: str) -> Exit:
     """Print a row for each node. Raises CliError."""
     scene = scene_of(cluster, release)
+    if scene.nodes_hidden:
+        raise cluster.hidden[NODE_IMAGES.plural]
     if not scene.node_images:
         sys.stderr.write("No NodeImages found: the controller makes one for each Ready node.\n")
         return Exit.DONE
@@ -70,36 +78,65 @@ def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
     kind = kind.lower().partition(".")[0].removesuffix("s")  # as ``kubectl get -o name`` prints it
     lines = list(why_pods(cluster, kind, rest, namespace, release)) if kind in {"", *KINDS} else []
     if not lines and kind not in KINDS:
-        lines = list(_found(cluster, kind, rest, namespace, scene_of(cluster, release)))
+        lines = list(_found(cluster, kind, rest, namespace, release))
     if not kind and (found := clone_set_of(cluster, rest, namespace)) is not None:
         lines += why_workload_pods(cluster, found, namespace, release)
     if not lines:
-        raise NotFoundError(
-            f"{name!r} is no pod, job, restart or CloneSet in namespace {namespace}, and no node; "
-            "'kubectl inplaced get pods -A', 'jobs -A' and 'nodes' list what there is; "
-            "other workloads are named with their kind, as in deploy/web"
-        )
+        raise _nothing(cluster, name, kind, namespace)
     sys.stdout.write("\n".join(lines) + "\n")
     return Exit.DONE
 
 
-def _found(cluster: Cluster, kind: str, rest: str, namespace: str, scene: Scene) -> Iterator[str]:
-    if kind in {"", "imagepulljob", "pj", "job"}:
-        for job in cluster.jobs(namespace):
-            if job.metadata.name == rest:
-                yield from why_job(job, scene)
-    if kind in {"", "imagelistpulljob", "job"}:
-        for each in cluster.lists(namespace):
-            if each.metadata.name == rest:
-                children = [
-                    job
-                    for job in cluster.jobs(namespace)
-                    if any(owner.uid == each.metadata.uid for owner in job.metadata.owner_references)
-                ]
-                yield from why_list(each, children, scene)
-    if kind in {"node", "no", "nodeimage"} or (not kind and rest in scene.node_images):
-        yield from why_node(rest, scene)
-        yield from why_node_pods(cluster, rest)
+def _nothing(cluster: Cluster, name: str, kind: str, namespace: str) -> CliError:
+    """Why nothing is said of that name."""
+    if kind and cluster.hidden:
+        return next(iter(cluster.hidden.values()))
+    known = sorted({*KINDS, *_JOBS, *_LISTS, *_NODES} - {""})
+    if kind and kind not in known:
+        return UsageError(
+            f"{name!r}: {kind!r} is no kind that can be asked of; allowed: {', '.join((*WORKLOADS, *known))}"
+        )
+    if kind:
+        where = "" if kind in _NODES else f" in namespace {namespace}"
+        return NotFoundError(f"there is no {kind} {name.rpartition('/')[2]!r}{where}")
+    unseen = f"; not looked at, as you may not list them: {', '.join(cluster.hidden)}"
+    return NotFoundError(
+        f"{name!r} is no pod, job, restart or CloneSet in namespace {namespace}, and no node"
+        f"{unseen if cluster.hidden else ''}; "
+        "'kubectl inplaced get pods -A', 'jobs -A' and 'nodes' list what there is; "
+        "other workloads are named with their kind, as in deploy/web"
+    )
+
+
+def _found(cluster: Cluster, kind: str, name: str, namespace: str, release: str) -> Iterator[str]:
+    """What jobs and the node of that name wait for; nothing when there is none."""
+    one = only(name, namespace)
+    jobs = cluster.visible(IMAGE_PULL_JOBS, one) if kind in _JOBS else ()
+    lists = cluster.visible(IMAGE_LIST_PULL_JOBS, one) if kind in _LISTS else ()
+    if not jobs and not lists and kind not in _NODES:
+        return
+    scene = scene_of(cluster, release)
+    for job in jobs:
+        yield from why_job(job, scene)
+    for each in lists:
+        yield from why_list(each, _children(cluster, each), scene)
+    if kind in _NODES and (
+        name in scene.node_images or (not (jobs or lists or scene.nodes_hidden) and _is_node(cluster, name))
+    ):
+        yield from why_node(name, scene)
+        yield from why_node_pods(cluster, name)
+
+
+def _children(cluster: Cluster, made: ImageListPullJob) -> list[ImagePullJob]:
+    jobs = cluster.visible(IMAGE_PULL_JOBS, Selection(namespace=made.metadata.namespace))
+    return [
+        job for job in jobs if any(owner.uid == made.metadata.uid for owner in job.metadata.owner_references)
+    ]
+
+
+def _is_node(cluster: Cluster, name: str) -> bool:
+    """Whether there is one of that name, as far as may be known."""
+    return bool(cluster.visible(LOCAL_NODES, only(name))) or LOCAL_NODES.plural in cluster.hidden
 
 
 def jobs(cluster: Cluster, namespace: str, *, wide: bool, form: Form) -> Exit:

@@ -1,7 +1,7 @@
 """What can go wrong between a person and the agent, each with its exit code.
 
-UsageError: correct the argument. UnreachableError: start the agent, or name its socket.
-TimedOutError: wait longer. NotFoundError: name something that exists.
+UsageError: correct the argument. NoRightError: ask for the right. UnreachableError: start the agent, or
+name its socket. TimedOutError: wait longer. NotFoundError: name something that exists.
 """
 
 from typing import ClassVar
@@ -23,6 +23,10 @@ class UsageError(CliError):
     """An argument is wrong; the message names it, its value and what is allowed."""
 
     code = Exit.USAGE
+
+
+class NoRightError(UsageError):
+    """Whoever asks may not do that, or not read it."""
 
 
 class UnreachableError(CliError):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from daemon.cli import arguments, kubectl_pods, kubectl_resize, kubectl_rollout, options
+from daemon.cli import arguments, kubectl_pods, kubectl_resize, kubectl_rollout, options, pod_targets
 from daemon.cli.cluster import Contact
 from daemon.cli.errors import CliError, UsageError
 from daemon.cli.kubectl_options import (
@@ -23,7 +23,7 @@ from daemon.cli.kubectl_options import (
     seconds_of,
 )
 from daemon.cli.output import clean
-from daemon.cli.usage import Exit, epilog
+from daemon.cli.usage import CLUSTER_PULL_MEANINGS, Exit, epilog
 from daemon.names import PROGRAM
 from daemon.objects.images import NodeSelector
 
@@ -31,7 +31,10 @@ Nodes = Annotated[
     list[str] | None, typer.Option("--node", metavar="NAME", help="Only this node; may be repeated.")
 ]
 Selector = Annotated[
-    str | None, typer.Option("--selector", "-l", metavar="K=V,…", help="Only nodes with these labels.")
+    str | None,
+    typer.Option(
+        "--selector", "-l", metavar="K=V,…", help="Only nodes with these labels, as kubectl has it."
+    ),
 ]
 Parallelism = Annotated[
     str, typer.Option(metavar="N|N%", help="Nodes that pull at the same time; 0 makes a paused job.")
@@ -59,7 +62,8 @@ kubectl_resize.add_to(app)
     help="Have images on the nodes of the cluster, and watch them come.",
     epilog=epilog(
         f"  {NAME} pull registry.example.com/team/app:v2 -l pool=web\n"
-        f"  {NAME} pull nginx:1.27 --parallelism 20% --deadline 10m"
+        f"  {NAME} pull nginx:1.27 --parallelism 20% --deadline 10m",
+        CLUSTER_PULL_MEANINGS,
     ),
 )
 def _pull(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter
@@ -148,9 +152,15 @@ def _why(
 
 def parallelism_of(text: str) -> int | str:
     """A number of nodes, or a share of them. Raises UsageError."""
-    if text.endswith("%"):
-        return f"{arguments.number_of('--parallelism', text[:-1])}%"
-    return arguments.number_of("--parallelism", text)
+    try:
+        number = arguments.number_of("--parallelism", text.removesuffix("%"))
+    except UsageError:
+        number = -1
+    if number < 0 or (text.endswith("%") and number > 100):
+        raise UsageError(
+            f"--parallelism {text!r} is not allowed; allowed: a number of nodes, or 0% to 100% of them"
+        )
+    return f"{number}%" if text.endswith("%") else number
 
 
 def selector_of(nodes: Sequence[str], labels: str | None) -> NodeSelector | None:
@@ -161,10 +171,8 @@ def selector_of(nodes: Sequence[str], labels: str | None) -> NodeSelector | None
         return NodeSelector(names=tuple(dict.fromkeys(nodes)))
     if labels is None:
         return None
-    pairs = [part.partition("=") for part in labels.split(",")]
-    if any(not key or not equals for key, equals, _ in pairs):
-        raise UsageError(f"--selector {labels!r}: allowed are labels as in pool=web,zone=a")
-    return NodeSelector(match_labels={key: value for key, _, value in pairs})
+    found = pod_targets.selector_of(labels)
+    return NodeSelector(match_labels=found.match_labels, match_expressions=found.match_expressions)
 
 
 def run(words: Sequence[str]) -> int:

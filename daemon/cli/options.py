@@ -37,7 +37,7 @@ WaitTimeout = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Wait no longer than this; the pulls go on.")
 ]
 Always = Annotated[bool, typer.Option("--always", help="Ask the registry also when the image is here.")]
-Priority = Annotated[str, typer.Option(metavar="N", help="Higher pulls first on this node.")]
+Priority = Annotated[str, typer.Option(metavar="N", help="Higher pulls first on a node.")]
 Timeout = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Limit of one attempt; 10m unless --deadline is less.")
 ]

@@ -1,7 +1,8 @@
 """What somebody names whose pods are meant: a pod, a workload or labels, in kubectl's own words. Pure."""
 
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from daemon import names
 from daemon.cli.errors import UsageError
@@ -20,6 +21,15 @@ _WORKLOADS: Final = {
     **dict.fromkeys(("asts",), (_KRUISE, "StatefulSet")),
     **dict.fromkeys(("daemon", "ads"), (_KRUISE, "DaemonSet")),
 }
+_BETWEEN: Final = re.compile(r",(?![^()]*\))")
+"""A comma that is not in parentheses."""
+_REQUIREMENT: Final = re.compile(
+    r"(?P<no>!(?=[\w./-]+$))?(?P<key>[\w./-]+)"
+    r"(?:\s*(?P<equals>==?|!=)\s*(?P<value>[\w.-]*)|\s+(?P<set>in|notin)\s*\((?P<values>[\w.,\s-]*)\))?",
+    re.ASCII,
+)
+WORKLOADS: Final = ("deploy", "sts", "ds", "rs", "cloneset")
+"""What people call them that are known here."""
 ALLOWED: Final = "POD, deploy/NAME, sts/NAME, ds/NAME, rs/NAME or cloneset/NAME"
 
 
@@ -81,34 +91,28 @@ def _name(name: str, typed: str) -> str:
 
 
 def selector_of(text: str) -> LabelSelector:
-    """The labels of ``app=web,tier!=cache,canary``. Raises UsageError."""
+    """The labels of ``app=web,tier!=cache,zone in (a,b),canary``, as kubectl has it. Raises UsageError."""
     equal: dict[str, str] = {}
     others: list[LabelSelectorRequirement] = []
-    for part in text.split(","):
-        key, operator, value = _requirement(part)
-        if not key:
-            raise UsageError(f"--selector {text!r}: allowed are labels as in app=web,tier!=cache,canary,!old")
-        if operator == "=":
-            equal[key] = value
-        else:
-            others.append(_expression(key, operator, value))
+    for part in _BETWEEN.split(text):
+        found = _REQUIREMENT.fullmatch(part.strip())
+        if found is None:
+            raise UsageError(
+                f"--selector {text!r}: {part.strip()!r} is not allowed; allowed are labels as in "
+                "app=web,tier!=cache,zone in (a,b),zone notin (c),canary,!old"
+            )
+        if found["equals"] not in {"=", "=="}:
+            others.append(_expression(found))
+        elif equal.setdefault(found["key"], found["value"]) != found["value"]:
+            raise UsageError(f"--selector {text!r}: no {found['key']} has two values; allowed: in (a,b)")
     return LabelSelector(match_labels=equal, match_expressions=tuple(others))
 
 
-def _requirement(part: str) -> tuple[str, str, str]:
-    for operator in ("!=", "==", "="):
-        key, found, value = part.partition(operator)
-        if found:
-            return key.strip(), operator.replace("==", "="), value.strip()
-    bare = part.strip()
-    return (bare[1:], "!", "") if bare.startswith("!") else (bare, "", "")
-
-
-def _expression(key: str, operator: str, value: str) -> LabelSelectorRequirement:
-    match operator:
-        case "!=":
-            return LabelSelectorRequirement(key=key, operator="NotIn", values=(value,))
-        case "!":
-            return LabelSelectorRequirement(key=key, operator="DoesNotExist")
-        case _:
-            return LabelSelectorRequirement(key=key, operator="Exists")
+def _expression(found: re.Match[str]) -> LabelSelectorRequirement:
+    if found["equals"]:
+        return LabelSelectorRequirement(key=found["key"], operator="NotIn", values=(found["value"],))
+    if found["set"]:
+        values = tuple(value.strip() for value in found["values"].split(","))
+        operator: Literal["In", "NotIn"] = "In" if found["set"] == "in" else "NotIn"
+        return LabelSelectorRequirement(key=found["key"], operator=operator, values=values)
+    return LabelSelectorRequirement(key=found["key"], operator="DoesNotExist" if found["no"] else "Exists")

@@ -44,6 +44,15 @@ MEANINGS: Final = {
     Exit.INTERRUPTED: "interrupted with Ctrl-C; the pulls go on in the agent",
 }
 
+CLUSTER_PULL_MEANINGS: Final = {
+    Exit.DONE: "the images are on all the nodes that were meant; with --no-wait, they are asked for",
+    Exit.FAILED: "some node failed, none was meant, or a job was removed",
+    Exit.USAGE: "a wrong argument, no right to do it, or the extra 'cli' is not installed",
+    Exit.UNREACHABLE: "the API server cannot be reached, or does not answer as it should",
+    Exit.TIMED_OUT: "--wait-timeout passed; the jobs go on in the cluster",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C; the jobs go on in the cluster",
+}
+
 RESTART_MEANINGS: Final = {
     Exit.DONE: "all that was asked is done",
     Exit.FAILED: "something could not be restarted, or what was named does not exist",

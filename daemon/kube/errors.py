@@ -2,6 +2,7 @@
 
 ApiError (an ObjectsError)      every answer that is not success
   UnreachableError              no answer came: retry, with back-off
+    NoAccessError               where the server is, or who we are, cannot be told
     OverdueError                no answer came in time; a write may have been done
   UnauthorizedError   401       the token or certificate is not accepted
   ForbiddenError      403       RBAC or a policy refuses: retrying is useless
@@ -88,6 +89,12 @@ class UnreachableError(ApiError):
     """No answer came. Retry, with back-off."""
 
     remedy = "is the API server up, and may this process connect to it?"
+
+
+class NoAccessError(UnreachableError):
+    """Nothing was sent: the kubeconfig or the service account cannot be used. Retry, since files change."""
+
+    remedy = "name a kubeconfig that kubectl can use, or run in a pod with a service account"
 
 
 class OverdueError(UnreachableError):

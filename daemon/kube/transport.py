@@ -1,8 +1,10 @@
 """Sends requests to the API server: credentials, deadlines, retries that the server asked for, counting."""
 
 import asyncio
+import os
 import random
 import socket
+import ssl
 import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,6 +21,7 @@ from daemon.kube.clock import ServerClock
 from daemon.kube.errors import (
     ApiError,
     BusyError,
+    NoAccessError,
     OverdueError,
     ServerError,
     UnauthorizedError,
@@ -144,10 +147,12 @@ class Transport:
         except (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as error:
             # Their own texts show the proxy's password, and so does the request that they hold.
             raise UnreachableError(str(ask), message=_of_proxy(error)) from None
-        except (aiohttp.ClientError, AccessError, OSError) as error:
+        except AccessError as error:
+            raise NoAccessError(str(ask), message=str(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
                 self._access.reject()
-            raise UnreachableError(str(ask), message=str(error) or type(error).__name__) from error
+            raise UnreachableError(str(ask), message=_words(error)) from error
         finally:
             self._metrics.observe_request(ask.verb, ask.resource, code, time.monotonic() - started)
 
@@ -207,6 +212,16 @@ def _of_proxy(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy on the way answers {error.status}"
     return "the address of the server, or of the proxy on the way, is no URL"
+
+
+def _words(error: Exception) -> str:
+    """The error without what aiohttp adds for itself: it quotes the TLS context's address in memory."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return str(error) or type(error).__name__
+    cause = getattr(error, "certificate_error", error.os_error)
+    # asyncio's own words repeat the address; numbers of TLS and, below zero, of names are not the system's.
+    number = 0 if isinstance(cause, ssl.SSLError) else getattr(cause, "errno", None) or 0
+    return f"cannot connect to {error.host}:{error.port}: {os.strerror(number) if number > 0 else cause}"
 
 
 def _abandon(response: aiohttp.ClientResponse) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from daemon.kube.access import AccessError
 from daemon.kube.client import ApiClient
-from daemon.kube.errors import UnauthorizedError
+from daemon.kube.errors import NoAccessError, UnauthorizedError
 from daemon.kube.kubeconfig import Kubeconfig
 from daemon.kube.resources import IMAGE_PULL_JOBS
 from daemon.metrics import Metrics
@@ -154,5 +154,11 @@ async def test_what_is_no_kubeconfig_is_refused_without_quoting_it(files: Files,
 
 
 async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AccessError, match="absent"):
+    with pytest.raises(AccessError, match="absent cannot be used: there is no such file"):
         await Kubeconfig(tmp_path / "absent").server()
+
+
+async def test_who_cannot_be_let_in_is_not_told_that_the_server_may_be_down(tmp_path: Path) -> None:
+    async with ApiClient(Kubeconfig(tmp_path / "absent"), Metrics()) as client:
+        with pytest.raises(NoAccessError, match=r"absent cannot be used.*name a kubeconfig"):
+            await client.get(IMAGE_PULL_JOBS, WEB)

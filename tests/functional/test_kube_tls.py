@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
+import pytest
 import pytest_asyncio
 
 from daemon.kube.access import Credentials, Fixed
 from daemon.kube.client import ApiClient
+from daemon.kube.errors import UnreachableError
 from daemon.kube.resources import IMAGE_PULL_JOBS
 from daemon.metrics import Metrics
 from tests.conformance.objects_contract import new_job
@@ -30,6 +32,21 @@ async def client(tmp_path: Path) -> AsyncIterator[ApiClient]:
     trusting = Credentials(tls=ssl.create_default_context(cafile=made.ca))
     async with server, ApiClient(Fixed(server.url, trusting), Metrics()) as found:
         yield found
+
+
+async def test_a_server_of_another_authority_is_told_without_addresses_in_memory(tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    server = FakeApiServer()
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.tls.load_cert_chain(made.chain, made.key)
+    others = Credentials(tls=ssl.create_default_context())
+    async with server, ApiClient(Fixed(server.url, others), Metrics()) as client:
+        with pytest.raises(
+            UnreachableError, match=r"cannot connect to .*certificate verify failed"
+        ) as caught:
+            await client.get(IMAGE_PULL_JOBS, WEB)
+
+    assert "object at 0x" not in str(caught.value)
 
 
 async def test_an_answer_larger_than_any_buffer_arrives_whole(client: ApiClient) -> None:

@@ -155,14 +155,18 @@ def test_pull_follows_jobs_alone_where_nodes_may_not_be_read(
     [
         (("pull", "UPPER CASE"), "IMAGE"),
         (("pull", IMAGE, "--node", "a", "-l", "b=c"), "allowed is one of them"),
-        (("pull", IMAGE, "-l", "b"), "pool=web"),
-        (("pull", IMAGE, "--parallelism", "many"), "--parallelism"),
+        (("pull", IMAGE, "-l", "b>1"), "app=web"),
+        (("pull", IMAGE, "--node", "node-1", "--node", "nod-2"), "--node 'nod-2': there is no such node"),
+        (("pull", IMAGE, "--parallelism", "many"), "a number of nodes, or 0% to 100%"),
+        (("pull", IMAGE, "--parallelism", "101%"), "a number of nodes, or 0% to 100%"),
         (("pull",), "Missing argument"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_made(
     fake: FakeCluster, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    fake.store("nodeimages", {"kind": "NodeImage", "metadata": {"name": "node-1"}})
+
     code = run(fake, *words)
 
     assert code == 2
@@ -170,13 +174,28 @@ def test_what_is_wrong_is_told_before_anything_is_made(
     assert stored(fake) == []
 
 
-def test_a_cluster_that_cannot_be_reached_is_told_with_its_exit_code(
+def test_why_knows_a_node_that_is_not_there_from_one_without_an_agent(
     fake: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake.do(fake.server.stop)
+    fake.store("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
 
-    assert run(fake, "nodes") == 3
-    assert "is the API server up" in capsys.readouterr().err
+    assert run(fake, "why", "node/node-2") == 0
+    assert "node/node-2: has no NodeImage" in capsys.readouterr().out
+    assert run(fake, "why", "node/node-3") == 1
+    assert capsys.readouterr().err == "error: there is no node 'node-3'\n"
+
+
+def test_why_names_the_kinds_that_it_knows(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(fake, "why", "service/web") == 2
+    assert "'service' is no kind that can be asked of; allowed: deploy, sts," in capsys.readouterr().err
+
+
+def test_pull_names_its_own_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "--help"]) == 0
+
+    out = capsys.readouterr().out
+    assert "the API server cannot be reached" in out
+    assert "agent" not in out
 
 
 def test_jobs_have_openkruises_columns(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
