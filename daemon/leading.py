@@ -22,11 +22,11 @@ from daemon.kube.objects import KubeObjects
 from daemon.kube.pod_readiness import PodReadiness
 from daemon.kube.pod_reports import PodReports
 from daemon.kube.resources import (
+    CLUSTER_NODE_IMAGES,
     CLUSTER_PODS,
     IMAGE_LIST_PULL_JOBS,
     IMAGE_PULL_JOBS,
     LEASES,
-    NODE_IMAGES,
     NODES,
     PODS,
     RECREATE_REQUESTS,
@@ -81,7 +81,7 @@ class Leading:
         self._secrets_namespace = f"{config.namespace}{names.NODE_SECRETS_SUFFIX}"
         self.jobs = Informer(client, self._job_kind, metrics)
         self.lists = Informer(client, self._list_kind, metrics)
-        self.node_images = Informer(client, NODE_IMAGES.served_as(version), metrics)
+        self.node_images = Informer(client, CLUSTER_NODE_IMAGES.served_as(version), metrics)
         self._nodes = Informer(client, NODES, metrics)
         self._leases = Informer(client, LEASES, metrics, selection=Selection(namespace=config.namespace))
         self.pods = Informer(client, CLUSTER_PODS, metrics, indexes=POD_INDEXES)

@@ -75,13 +75,16 @@ def decoded(resource: Resource[T], raw: bytes | msgspec.Raw) -> T:
 
 
 def _whole(resource: Resource[T], raw: bytes | msgspec.Raw) -> T:
+    read = resource.read or _decoder(resource.type).decode
     try:
-        obj: T = _decoder(resource.type).decode(raw)
-    except msgspec.ValidationError:
-        return _forgiven(resource, raw)
+        try:
+            return read(raw)
+        except msgspec.ValidationError:
+            return read(_forgiven(raw))
+    except msgspec.ValidationError as error:
+        raise UndecodableError(f"is no {resource.kind} that can be read: {error}") from error
     except msgspec.MsgspecError as error:
         raise UndecodableError(f"is no JSON: {error}") from error
-    return obj
 
 
 def shown(raw: msgspec.Raw) -> str:
@@ -104,12 +107,9 @@ def _hook(type_: type, value: Any) -> Any:
     raise NotImplementedError(type_)
 
 
-def _forgiven(resource: Resource[T], raw: bytes | msgspec.Raw) -> T:
-    """Once more without nulls, which Kubernetes takes for absent and Go programs write for empty lists."""
-    try:
-        return msgspec.convert(without_nulls(msgspec.json.decode(raw)), resource.type, dec_hook=_hook)
-    except msgspec.ValidationError as error:
-        raise UndecodableError(f"is no {resource.kind} that can be read: {error}") from error
+def _forgiven(raw: bytes | msgspec.Raw) -> bytes:
+    """*raw* without nulls, which Kubernetes takes for absent and Go programs write for empty lists."""
+    return msgspec.json.encode(without_nulls(msgspec.json.decode(raw)))
 
 
 def without_nulls(value: Any) -> Any:

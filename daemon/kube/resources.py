@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from daemon import names
 from daemon.engine.objects import ApiObject
-from daemon.objects import pods, recreates
+from daemon.objects import pods, recreates, slim_images
 from daemon.objects.events import Event
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage, Secret
 from daemon.objects.launch_order import kept_by_centre
@@ -39,6 +39,8 @@ class Resource(msgspec.Struct, Generic[T], frozen=True):
     """What the server says of an object may quote the object: it is never repeated."""
     named: str = ""
     """The kind, where the struct has another name."""
+    read: Callable[[bytes | msgspec.Raw], T] | None = None
+    """How bytes become an object, with msgspec's errors; by default as the struct says."""
     kept: Callable[[T], T] | None = None
     """What is left of an object once it is decoded; by default all of it."""
     packed: bool = False
@@ -75,6 +77,8 @@ _KRUISE = (names.KRUISE_GROUP, names.KRUISE_VERSIONS[0])
 IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
+CLUSTER_NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False, read=slim_images.read)
+"""Those of all nodes as the controller reads them."""
 RECREATE_REQUESTS = Resource(ContainerRecreateRequest, *_KRUISE, "containerrecreaterequests")
 WORKLOAD_RESTARTS = Resource(WorkloadRestart, names.OWN_GROUP, names.OWN_VERSION, "workloadrestarts")
 TARGETS = {

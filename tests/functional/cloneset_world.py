@@ -16,7 +16,7 @@ from daemon.kube.client import ApiClient
 from daemon.kube.events import EventPace, EventRecorder
 from daemon.kube.informer import Informer
 from daemon.kube.objects import KubeObjects
-from daemon.kube.resources import CLUSTER_PODS, IMAGE_PULL_JOBS, NODE_IMAGES
+from daemon.kube.resources import CLUSTER_NODE_IMAGES, CLUSTER_PODS, IMAGE_PULL_JOBS
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
@@ -162,7 +162,7 @@ async def controlling(
         record = partial(recorder.record, CLUSTER_PODS)
         updates = PodUpdates(client, pods, metrics, clock, record=record, agent_alive=alive)
         jobs = Informer(client, IMAGE_PULL_JOBS, metrics)
-        images = Informer(client, NODE_IMAGES, metrics)
+        images = Informer(client, CLUSTER_NODE_IMAGES, metrics)
         announcing = Announcing(
             *(client, pods, KubeObjects(client, jobs), clock),
             node_image=lambda node: images.get(Key("", node)),
