@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _terminal(words: list[str]) -> int:
     if any(find_spec(name) is None for name in ("typer", "rich")):
+        if words == ["status"]:
+            from daemon.cli.bare import bare_status
+
+            return bare_status()
         command = " ".join([PROGRAM, *words[:1]])
         sys.stderr.write(f"{command}: the command line tool is not installed; {EXTRA} installs it\n")
         return Exit.USAGE

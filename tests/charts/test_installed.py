@@ -59,6 +59,16 @@ async def test_the_agent_sees_the_room_for_images(installed: Installation) -> No
     assert float(line.split()[1]) > 0
 
 
+async def test_the_agent_s_pod_shows_its_node_in_a_terminal(installed: Installation) -> None:
+    name = (await pod_of(installed, "agent"))["metadata"]["name"]
+
+    said = await installed.cluster.api.kubectl(
+        "exec", name, "--namespace", installed.namespace, "--", "inplaced", "status"
+    )
+
+    assert "Node:     node-1, ready" in said.splitlines()
+
+
 async def test_one_controller_leads(installed: Installation) -> None:
     said = await read(installed, "controller", "/readyz?verbose")
 

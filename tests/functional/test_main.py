@@ -1,5 +1,6 @@
 """The command itself: which part a word leads to, and what is said when a part is not there."""
 
+import os
 import subprocess
 import sys
 
@@ -48,10 +49,19 @@ def test_without_the_extra_its_commands_say_how_to_install_it_and_others_work() 
     command = [sys.executable, "-c", WITHOUT_EXTRA]
 
     refused = subprocess.run([*command, "jobs"], capture_output=True, text=True, timeout=30, check=False)
+    status = subprocess.run(
+        [*command, "status"],
+        env=os.environ | {"INPLACED_SOCKET": "/nowhere/socket"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     told = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=30, check=False)
 
     assert refused.returncode == 2
     assert refused.stderr == (
         "inplaced jobs: the command line tool is not installed; pip install 'inplaced[cli]' installs it\n"
     )
+    assert (status.returncode, "no agent: there is no socket /nowhere/socket" in status.stderr) == (3, True)
     assert told.returncode == 0
