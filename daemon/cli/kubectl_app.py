@@ -18,6 +18,7 @@ from daemon.cli.kubectl_options import (
     Namespace,
     Release,
     Work,
+    help_unless_named,
     in_cluster,
     place_of,
     seconds_of,
@@ -47,9 +48,10 @@ Secrets = Annotated[
 app = typer.Typer(name=NAME, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
-@app.callback()
-def _main() -> None:
+@app.callback(invoke_without_command=True)
+def _main(context: typer.Context) -> None:
     """Have images on nodes before they are needed; restart and resize containers in place."""
+    help_unless_named(context)
 
 
 kubectl_pods.add_to(app)

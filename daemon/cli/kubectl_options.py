@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -33,6 +34,12 @@ Timeout = Annotated[
 Release = Annotated[
     str, typer.Option("--release-namespace", metavar="NAME", help="Where the agents' Leases are.")
 ]
+
+
+def help_unless_named(context: typer.Context) -> None:
+    """Show the help of a group whose command is not named, as kubectl does."""
+    if context.invoked_subcommand is None:
+        sys.stdout.write(f"{context.get_help()}\n")
 
 
 def in_cluster(contact: Contact, work: Callable[[Cluster], int]) -> Work:

@@ -1,5 +1,6 @@
 """Commands of ``kubectl inplaced`` about pods: restart them in place, and see who restarted when."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, get_args
 
 import typer
@@ -59,7 +60,11 @@ MinReady = Annotated[
     str | None, typer.Option(metavar="DURATION", help="A container has to run so long to count.")
 ]
 Deadline = Annotated[str | None, typer.Option(metavar="DURATION", help="What is not begun then has failed.")]
-What = Annotated[str, typer.Argument(metavar="pods", help="What to list.")]
+What = Annotated[str, typer.Argument(metavar="pods|pod/NAME", help="What to list.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="Only these pods.", show_default=False)
+]
+_PODS: Final = frozenset({"pod", "pods", "po"})
 
 
 def add_to(app: typer.Typer) -> None:
@@ -111,6 +116,7 @@ def _restart(  # noqa: PLR0913, PLR0917 - typer makes an option of each paramete
 
 def _get(  # noqa: PLR0913, PLR0917 - as above
     what: What,
+    name: Names = None,
     selector: Labels = None,
     everywhere: options.Everywhere = False,
     output: options.Output = None,
@@ -118,14 +124,31 @@ def _get(  # noqa: PLR0913, PLR0917 - as above
     kubeconfig: Kubeconfig = None,
     context: Context = "",
 ) -> Work:
-    from daemon.cli.pods import pods
+    from daemon.cli.pods import Asked, pods
 
-    if what.lower() not in {"pod", "pods", "po"}:
-        raise UsageError(f"{what!r} cannot be listed; allowed: pods")
-    form, contact = arguments.form_of(output), Contact(kubeconfig, context)
-    chosen = "" if everywhere else place_of(namespace, contact)
-    labels = None if selector is None else selector_of(selector)
-    return in_cluster(contact, lambda cluster: pods(cluster, chosen, labels, form))
+    chosen = _pods_of(what, name or ())
+    if chosen and (everywhere or selector is not None):
+        raise UsageError(f"{chosen[0]!r} and --selector or --all-namespaces: allowed is one of them")
+    contact = Contact(kubeconfig, context)
+    asked = Asked(
+        namespace="" if everywhere else place_of(namespace, contact),
+        pods=chosen,
+        labels=None if selector is None else selector_of(selector),
+        form=arguments.form_of(output),
+    )
+    return in_cluster(contact, lambda cluster: pods(cluster, asked))
+
+
+def _pods_of(what: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The pods that are named, as ``pods NAME…`` or ``pod/NAME…``; none for all. Raises UsageError."""
+    words = [what, *names] if "/" in what else [f"{what}/{each}" for each in names or ("",)]
+    pairs = [each.partition("/") for each in words]
+    for kind, slash, name in pairs:
+        if not slash or kind.lower() not in _PODS:
+            raise UsageError(f"{kind!r} cannot be listed; allowed: pods")
+        if not name and "/" in what:
+            raise UsageError(f"{what!r} names no pod; allowed: pod/NAME")
+    return tuple(dict.fromkeys(name for _, _, name in pairs if name))
 
 
 def _limit_of(text: str) -> int | str:

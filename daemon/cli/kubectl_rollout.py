@@ -15,6 +15,7 @@ from daemon.cli.kubectl_options import (
     Timeout,
     Wait,
     Work,
+    help_unless_named,
     in_cluster,
     patience_of,
     place_of,
@@ -33,20 +34,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME|cloneset/NAME", help="Of a Cl
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    rollout = typer.Typer(
-        help="Follow the rollout of a CloneSet.", rich_markup_mode=None, no_args_is_help=True
-    )
+    rollout = typer.Typer(help="Follow the rollout of a CloneSet.", rich_markup_mode=None)
     rollout.command(
         "status",
         help="Show each pod's step, progress and reason until the rollout is over.",
         epilog=epilog(_EXAMPLES, ROLLOUT_MEANINGS),
     )(_status)
-    rollout.callback()(_group)
+    rollout.callback(invoke_without_command=True)(_group)
     app.add_typer(rollout, name="rollout")
 
 
-def _group() -> None:
+def _group(context: typer.Context) -> None:
     """Follow the rollout of a CloneSet."""
+    help_unless_named(context)
 
 
 def _status(  # noqa: PLR0913, PLR0917 - typer makes an option of each parameter

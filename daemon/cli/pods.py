@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -9,13 +10,14 @@ import msgspec
 
 from daemon import names
 from daemon.cli.cluster import Cluster
+from daemon.cli.errors import NotFoundError
 from daemon.cli.output import Form, age_of, clean, document, table
 from daemon.cli.usage import Exit
 from daemon.debug.views import View
 from daemon.kube.resources import WHOLE_PODS
 from daemon.kube.selections import Selection
 from daemon.objects.local_pods import ContainerStatus, LocalPod
-from daemon.objects.meta import LabelSelector, Wire
+from daemon.objects.meta import Key, LabelSelector, Wire
 from daemon.objects.planned_restarts import planned_restarts, unplanned_restarts
 
 _HEADERS: Final = ("NAME", "READY", "STATUS", "RESTARTS", "UNPLANNED", "SINCE-UPDATE", "AGE")
@@ -129,22 +131,53 @@ def _sidecars(pod: LocalPod) -> Iterator[ContainerStatus]:
     return (each for each in pod.status.init_container_statuses if each.name in always)
 
 
-def pods(cluster: Cluster, namespace: str, labels: LabelSelector | None, form: Form) -> Exit:
-    """Print the pods of the namespace, of all for an empty one. Raises CliError."""
-    selection = Selection(namespace=namespace, labels=labels or LabelSelector())
-    found = sorted(cluster.objects(WHOLE_PODS, selection), key=lambda pod: pod.metadata.key)
-    rows = tuple(map(row_of, found))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked on the command line."""
+
+    namespace: str
+    """Empty for all."""
+    pods: Sequence[str] = ()
+    """Names; none for all."""
+    labels: LabelSelector | None = None
+    form: Form = "text"
+
+
+def pods(cluster: Cluster, asked: Asked) -> Exit:
+    """Print the pods that were asked for, and then which of those named there are not. Raises CliError."""
+    absent: list[str] = []
+    if asked.pods:
+        found = list(_named(cluster, asked, absent))
+    else:
+        selection = Selection(namespace=asked.namespace, labels=asked.labels or LabelSelector())
+        found = sorted(cluster.objects(WHOLE_PODS, selection), key=lambda pod: pod.metadata.key)
+    if found or not absent:
+        _print(tuple(map(row_of, found)), asked.namespace, asked.form, cluster.now())
+    if absent:
+        one = f"there is no pod {absent[0]!r}" if len(absent) == 1 else f"there are no pods {absent}"
+        raise NotFoundError(f"{one} in namespace {asked.namespace}")
+    return Exit.DONE
+
+
+def _named(cluster: Cluster, asked: Asked, absent: list[str]) -> Iterator[LocalPod]:
+    """The pods of these names, in that order; adds to *absent* those that there are not."""
+    for name in asked.pods:
+        try:
+            yield cluster.read(WHOLE_PODS, Key(asked.namespace, name))
+        except NotFoundError:
+            absent.append(name)
+
+
+def _print(rows: Sequence[PodRow], namespace: str, form: Form, now: datetime) -> None:
     if form in {"json", "yaml"}:
-        sys.stdout.write(document(PodList(items=rows), form))
+        sys.stdout.write(document(PodList(items=tuple(rows)), form))
     elif rows:
-        now = cluster.now()
         lines = [_cells(row, now, everywhere=not namespace, wide=form == "wide") for row in rows]
         first, last = (() if namespace else ("NAMESPACE",)), (("NODE", "PLANNED") if form == "wide" else ())
         sys.stdout.write("\n".join(table((*first, *_HEADERS, *last), lines)) + "\n")
     else:
         where = f" in namespace {namespace}" if namespace else ""
         sys.stderr.write(f"No pods found{where}.\n")
-    return Exit.DONE
 
 
 def _cells(row: PodRow, now: datetime, *, everywhere: bool, wide: bool) -> tuple[str, ...]:

@@ -243,3 +243,15 @@ def test_why_finds_a_job_a_node_and_says_when_there_is_neither(
     assert "node/node-1: 0 of 1 images are there" in capsys.readouterr().out
     assert run(fake, "why", "nothing") == 1
     assert "'nothing' is no pod, job, restart or CloneSet in namespace shop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "command"), [([], "why"), (["rollout"], "status")])
+def test_the_commands_are_listed_where_none_is_named(
+    words: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+
+    told = capsys.readouterr()
+    assert told.out.startswith("Usage: kubectl inplaced")
+    assert f"  {command} " in told.out
+    assert not told.err

@@ -1,4 +1,4 @@
-"""``kubectl inplaced restart``, ``get pods`` and ``why POD`` against a fake API server."""
+"""``kubectl inplaced restart`` and ``why POD`` against a fake API server."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -290,64 +290,6 @@ def test_what_is_wrong_is_told_before_anything_is_made(
     assert said in capsys.readouterr().err
     assert not stored(fake, "workloadrestarts")
     assert not stored(fake, "containerrecreaterequests")
-
-
-def annotated(**annotations: str) -> dict[str, Any]:
-    return {"annotations": annotations}
-
-
-COUNTS = annotated(
-    **{
-        names.PLANNED_RESTARTS_ANNOTATION: '{"app":3}',
-        names.RESTART_COUNTS_ANNOTATION: '{"app":{"revision":"web-1","restartCount":4}}',
-    }
-)
-
-
-def test_pods_are_listed_with_the_restarts_that_nobody_asked_for(
-    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.store("pods", pod(metadata=COUNTS))
-    fake.store("pods", pod("web-1", container={"restartCount": 0}))
-
-    assert run(fake, "get", "pods") == 0
-
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "READY", "STATUS", "RESTARTS", "UNPLANNED", "SINCE-UPDATE", "AGE"]
-    assert first.split()[:6] == ["web-0", "1/2", "Running", "5", "2", "1"]
-    assert second.split()[3:6] == ["0", "0", "<none>"]
-
-
-def test_the_list_can_be_of_all_namespaces_wide_or_by_labels(
-    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.store("pods", pod(metadata=COUNTS))
-
-    run(fake, "get", "pods", "-A", "-l", "app=web", "-o", "wide")
-    head, row = capsys.readouterr().out.splitlines()
-    run(fake, "get", "pods", "-l", "app=other")
-
-    assert (head.split()[0], head.split()[-2:]) == ("NAMESPACE", ["NODE", "PLANNED"])
-    assert (row.split()[0], row.split()[-2:]) == ("shop", ["n1", "app=3"])
-    assert capsys.readouterr().err == "No pods found in namespace shop.\n"
-
-
-def test_the_list_is_a_document_when_asked_for_one(
-    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake.store("pods", pod(metadata=COUNTS))
-
-    run(fake, "get", "pods", "-o", "json")
-
-    (item,) = json.loads(capsys.readouterr().out)["items"]
-    assert item["containers"] == [
-        {"name": "app", "restarts": 5, "planned": 3, "unplanned": 2, "sinceUpdate": 1}
-    ]
-
-
-def test_only_pods_can_be_listed(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(fake, "get", "services") == 2
-    assert "allowed: pods" in capsys.readouterr().err
 
 
 def test_why_tells_of_a_pod_and_of_a_restart(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
