@@ -99,6 +99,15 @@ def test_an_alert_names_only_labels_that_it_has(rule: dict[str, Any]) -> None:
     assert used - there == set()
 
 
+def test_a_controller_that_is_left_out_is_not_missed() -> None:
+    without = {**EVERYTHING, "controller": {"enabled": False}}
+
+    (rules,) = of_kind("PrometheusRule", render(without))
+    there = {rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]}
+
+    assert {rule["alert"] for rule in RULES} - there == {"InplacedControllerDown"}
+
+
 def test_every_series_is_on_the_dashboard_or_in_an_alert() -> None:
     shown = " ".join(query for _, query in QUERIES)
 
