@@ -1,10 +1,12 @@
 """The test bed's API server: what tests of the product lean on."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from tests.testbed.accounts import as_pod_on, make_account
+from tests.charts.rendering import of_kind
+from tests.testbed.accounts import as_pod_on, existing_api, make_account
 from tests.testbed.api import Api, RefusedError
 from tests.testbed.cluster_fixtures import MakeControlPlane
 from tests.testbed.processes import until
@@ -34,6 +36,24 @@ async def test_a_refusal_tells_status_and_reason(control_plane: Api) -> None:
         await control_plane.get("/api/v1/namespaces/default/configmaps/absent")
 
     assert caught.value.status == 404
+
+
+async def test_a_cluster_that_is_named_is_used_unless_our_kinds_are_somebody_s(
+    make_control_plane: MakeControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = (await make_control_plane()).api
+    monkeypatch.setenv("KUBECONFIG", str(theirs.kubeconfig))
+
+    empty = await existing_api(tmp_path)
+    assert (await empty.kubectl("auth", "can-i", "*", "*")).strip() == "yes"
+    crd = of_kind("CustomResourceDefinition")[0]
+    owned = {"name": crd["metadata"]["name"], "annotations": {"meta.helm.sh/release-name": "kruise"}}
+    await theirs.apply({**crd, "metadata": owned})
+
+    with pytest.raises(
+        TestbedError, match=f"{owned['name']} of the release kruise, which tests would change"
+    ):
+        await existing_api(tmp_path)
 
 
 async def test_a_pod_s_token_names_its_pod_and_node(control_plane: Api) -> None:

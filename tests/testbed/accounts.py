@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from daemon import names
 from tests.testbed.api import Api, run
 from tests.testbed.authority import Credentials
 from tests.testbed.programs import kubernetes_programs
@@ -48,7 +49,10 @@ async def as_pod_on(api: Api, namespace: str, account: str, node: str) -> Api:
 
 
 async def existing_api(directory: Path) -> Api:
-    """Access by the kubeconfig that $KUBECONFIG names, without its exec plugins; files go to *directory*."""
+    """Access by the kubeconfig that $KUBECONFIG names, without its exec plugins; files go to *directory*.
+
+    Raises TestbedError where our kinds are somebody's: tests would replace them, and leave objects behind.
+    """
     kubectl = kubernetes_programs()["kubectl"]
     shown = await run([kubectl, "config", "view", "--raw", "--minify", "--flatten", "--output=json"])
     document = json.loads(shown)
@@ -70,7 +74,19 @@ async def existing_api(directory: Path) -> Api:
         token=user.get("token", ""),
     )
     api.write_kubeconfig()
+    await _check_unused(api)
     return api
+
+
+async def _check_unused(api: Api) -> None:
+    listed = await api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    for each in listed["items"]:
+        release = each["metadata"].get("annotations", {}).get("meta.helm.sh/release-name")
+        if release and each["spec"]["group"] in {names.KRUISE_GROUP, names.OWN_GROUP}:
+            raise TestbedError(
+                f"the cluster of $KUBECONFIG has {each['metadata']['name']} of the release {release}, "
+                "which tests would change: name an empty cluster, or unset KUBECONFIG to have one made"
+            )
 
 
 def _write(path: Path, encoded: str) -> Path:
