@@ -26,9 +26,12 @@ class PersistentVolumeClaim(Wire, frozen=True):
 
 
 def of_kruise(revision: ControllerRevision) -> ControllerRevision:
-    """*revision*, without its data when it is no workload of OpenKruise's API group that it belongs to."""
+    """*revision*, without its data when it belongs to a workload that is not of OpenKruise's API group.
+
+    What belongs to nobody may have been let go by one that is, and be adopted by its successor.
+    """
     owners = revision.metadata.owner_references
-    if any(owner.api_version.startswith(f"{names.KRUISE_GROUP}/") for owner in owners):
+    if not owners or any(owner.api_version.startswith(f"{names.KRUISE_GROUP}/") for owner in owners):
         return revision
     metadata = revision.metadata
     return ControllerRevision(

@@ -15,11 +15,11 @@ from daemon.kube.resources import CLONE_SETS, CLUSTER_PODS, CONTROLLER_REVISIONS
 from daemon.localpods.indexes import BY_CONTROLLER, POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.meta import Key
-from daemon.workloads.clonesets.claiming import Claiming, controllers_of
+from daemon.workloads.clonesets.claiming import Claiming, controllers_of, uncontrolled
 from daemon.workloads.clonesets.pod_writes import PodWrites
 from daemon.workloads.clonesets.revision_writes import JUDGED_AGAIN, Histories
 from daemon.workloads.clonesets.settings import settings_of
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.surroundings import UNCONTROLLED, SetSurroundings
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.following import following
@@ -39,7 +39,9 @@ async def around(server: FakeApiServer, clock: Clock) -> AsyncIterator[SetSurrou
             kind=kind,
             sets=Informer(client, kind, metrics),
             pods=Informer(client, CLUSTER_PODS, metrics, indexes=POD_INDEXES),
-            revisions=Informer(client, CONTROLLER_REVISIONS, metrics, indexes=owned),
+            revisions=Informer(
+                client, CONTROLLER_REVISIONS, metrics, indexes={**owned, UNCONTROLLED: uncontrolled}
+            ),
             claims=Informer(client, VOLUME_CLAIMS, metrics, indexes=owned),
             recorder=EventRecorder(client, metrics, clock, controller="inplaced.dev/c", instance="c"),
             metrics=metrics,

@@ -16,10 +16,10 @@ from daemon.localpods.indexes import BY_CONTROLLER
 from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, LabelSelectorRequirement
-from daemon.workloads.clonesets.claiming import controllers_of, instances_of
+from daemon.workloads.clonesets.claiming import controllers_of, instances_of, uncontrolled
 from daemon.workloads.clonesets.reconciler import CloneSets
 from daemon.workloads.clonesets.stepping import Updates
-from daemon.workloads.clonesets.surroundings import BY_INSTANCE, SetSurroundings
+from daemon.workloads.clonesets.surroundings import BY_INSTANCE, UNCONTROLLED, SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
 
 _OURS = LabelSelector(
@@ -50,7 +50,8 @@ class CloneSetController:
         client, metrics, owned = around.client, around.metrics, {BY_CONTROLLER: controllers_of}
         kind = CLONE_SETS.served_as(around.version)
         self.sets = Informer(client, kind, metrics)
-        self._revisions = Informer(client, CONTROLLER_REVISIONS, metrics, indexes=owned)
+        free = {**owned, UNCONTROLLED: uncontrolled}
+        self._revisions = Informer(client, CONTROLLER_REVISIONS, metrics, indexes=free)
         self._claims = Informer(
             *(client, VOLUME_CLAIMS, metrics),
             selection=Selection(labels=_OURS),

@@ -80,12 +80,22 @@ def next_revision(
     labels = {**_template_labels(obj), HASH_LABEL: short}
     number = max((each.revision for each in revisions), default=0) + 1
     metadata = ObjectMeta(
-        name=f"{obj.metadata.name[:_LONGEST_PREFIX]}-{short}",
+        name=_name(obj, short),
         namespace=obj.metadata.namespace,
         labels=labels,
         owner_references=(owner_of(obj),),
     )
     return ControllerRevision(metadata=metadata, data=data, revision=number)
+
+
+def is_named_for(revision: ControllerRevision, obj: CloneSet) -> bool:
+    """Whether *revision* is called as one that was made for a set of the name of *obj*."""
+    short = revision.metadata.labels.get(HASH_LABEL, "")
+    return bool(short) and revision.metadata.name == _name(obj, short)
+
+
+def _name(obj: CloneSet, short: str) -> str:
+    return f"{obj.metadata.name[:_LONGEST_PREFIX]}-{short}"
 
 
 def owner_of(obj: CloneSet) -> OwnerReference:

@@ -19,6 +19,9 @@ from daemon.objects.workloads import CloneSet
 BY_INSTANCE: Final = "instance"
 """Claims by the pod of a set that they belong to, whether there is one or not: see ``instance``."""
 
+UNCONTROLLED: Final = "uncontrolled"
+"""Revisions that nobody controls, by namespace."""
+
 
 def instance(set_uid: str, id_: str) -> str:
     """What tells one of a set's pods, and its successors of the same id, from all others."""
@@ -29,7 +32,8 @@ def instance(set_uid: str, id_: str) -> str:
 class SetSurroundings:
     """The objects of CloneSets and the ways to act on them.
 
-    Informers of owned kinds have the index BY_CONTROLLER, that of claims BY_INSTANCE as well.
+    Informers of owned kinds have the index BY_CONTROLLER, that of claims BY_INSTANCE, that of revisions
+    UNCONTROLLED as well.
     """
 
     client: ApiClient
