@@ -202,12 +202,12 @@ def _changing(pod: LocalPod, now: datetime) -> str:
     except UndecodableError as error:
         return str(error)
     gate = pod_condition(pod, names.IN_PLACE_UPDATE_READY)
+    if gate is not None and gate.reason and gate.message and gate.reason != "StartInPlaceUpdate":
+        return f"{gate.reason}: {gate.message}"
     if grace is not None:
         since = gate.last_transition_time if gate is not None else None
         left = grace.grace_seconds - (now - (since or now)).total_seconds()
         return f"out of traffic, changes in {max(left, 0.0):.0f} s"
-    if gate is not None and gate.reason and gate.message and gate.reason != "StartInPlaceUpdate":
-        return f"{gate.reason}: {gate.message}"
     return _waiting(pod) or "its containers restart"
 
 

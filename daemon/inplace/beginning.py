@@ -14,7 +14,7 @@ from daemon.inplace.observing import Observed, Records, Write, condition_of, is_
 from daemon.inplace.preparation import Prepared, Preparing, Unprepared, preparation_of
 from daemon.inplace.records import State, same_revision
 from daemon.inplace.targets import NOT_SCHEDULED, Failed, Progress, Target, Waiting
-from daemon.inplace.verifying import missing, restarts_missing, unproven, unreadable
+from daemon.inplace.verifying import missing, restarting, unproven
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT, about
 
@@ -88,24 +88,15 @@ def refused(seen: Observed, message: str) -> Write | Failed:
     progress = Failed("Refused", message, _REFUSED_AGAIN, untouched=True)
     if not (is_gated(pod) and is_out(pod)):
         return progress
-    if _is_restarting(seen):  # for what was written before: it goes back when that has come about
+    if restarting(
+        pod, records_of(pod), seen.now
+    ):  # for what was written before: it goes back when that has come about
         return replace(progress, untouched=False)
     gate = documents.condition(
         pod, names.IN_PLACE_UPDATE_READY, "True", seen.now, reason=_REFUSED, message=words
     )
     document = {"metadata": documents.bound(pod, {}, {}), "status": {"conditions": [gate]}}
     return Write("Tell", document, "status", words, then=progress)
-
-
-def _is_restarting(seen: Observed) -> bool:
-    """Whether containers must restart yet for what has been written."""
-    records = records_of(seen.pod)
-    if records.problem:
-        return bool(unreadable(seen.pod))
-    waits = records.grace is not None  # and the state tells of that, of which nothing has been written
-    return (
-        not waits and records.state is not None and bool(restarts_missing(seen.pod, records.state, seen.now))
-    )
 
 
 def _refusal(seen: Observed) -> Failed | None:
@@ -156,7 +147,7 @@ def _take_out(seen: Observed, change: InPlace) -> Write:
         "metadata": documents.bound(pod, {}, {}),
         "status": {"conditions": documents.out_of_traffic(pod, seen.now, message)},
     }
-    if _grace_left(seen) > 0:
+    if _grace_left(seen) > 0 or names.GRACE_ANNOTATION in pod.metadata.annotations:
         metadata = documents.bound(pod, {}, documents.grace_records(pod, target, change, seen.now))
         document = documents.with_extras({**document, "metadata": metadata}, target.labels, target.begun)
     return Write("TakeOut", document, "status", message)

@@ -72,6 +72,17 @@ def out_of_traffic(pod: LocalPod, now: datetime, message: str) -> list[dict[str,
     return conditions
 
 
+def back_in_traffic(pod: LocalPod, now: datetime) -> list[dict[str, Any]]:
+    """The conditions that change then: the gate, where it is shut, and what was said of the preparation."""
+    told = {each.type: each.status for each in pod.status.conditions}
+    gate, conditions = names.IN_PLACE_UPDATE_READY, []
+    if told.get(gate) != "True" and any(each.condition_type == gate for each in pod.spec.readiness_gates):
+        conditions.append(condition(pod, gate, "True", now))
+    if names.NEXT_REVISION_READY in told:
+        conditions.append({"type": names.NEXT_REVISION_READY, "$patch": "delete"})
+    return conditions
+
+
 def grace_records(pod: LocalPod, target: Target, change: InPlace, begun_at: datetime) -> Tags:
     """The annotations of a pod that waits for the end of its grace period."""
     env = {name: ref_metadata(each) for name, each in change.env_metadata.items()}

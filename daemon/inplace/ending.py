@@ -1,7 +1,6 @@
 """The later steps of one pod's update: the end of its grace period, verification, back in traffic. Pure."""
 
 from datetime import timedelta
-from typing import Any
 
 from daemon import names
 from daemon.inplace import documents
@@ -24,7 +23,7 @@ def end_grace(seen: Observed, records: Records) -> Write | Progress:
         return go_on(seen, records, left_of(pod, touched, target.new))
     began = records.state.update_timestamp if records.state is not None else None
     left = records.grace.grace_seconds - (seen.now - (began or seen.now)) / timedelta(seconds=1)
-    if left > 0:
+    if left > 0 and not (is_gated(pod) and is_serving(pod)):  # else it begins anew, out of traffic
         return Waiting("GracePeriod", f"{left:.0f} s until the pod changes", left)
     grace = records.grace
     metadata = merged_metadata(patched_metadata(grace), grace.container_ref_metadata)
@@ -115,7 +114,7 @@ def _settle(seen: Observed) -> Write | Done:
     """Back in traffic, on exactly the version that was looked at; what the workload wants said then, is."""
     pod, target = seen.pod, seen.target
     unsaid = any(pod.metadata.labels.get(key) != text for key, text in target.done.labels.items())
-    conditions = _given_back(seen)
+    conditions = documents.back_in_traffic(pod, seen.now)
     over = {key: None for key in (names.NEXT_REVISION_ANNOTATION,) if key in pod.metadata.annotations}
     if not conditions and not unsaid and not over:
         return Done()
@@ -123,13 +122,3 @@ def _settle(seen: Observed) -> Write | Done:
         {"metadata": documents.bound(pod, {}, over), "status": {"conditions": conditions}}, {}, target.done
     )
     return Write("GiveBack", document, "status", f"is {target.revision} now", then=Done())
-
-
-def _given_back(seen: Observed) -> list[dict[str, Any]]:
-    """The conditions that change: the gate, where there is one, and what was said of the preparation."""
-    conditions = []
-    if is_gated(seen.pod) and not is_serving(seen.pod):
-        conditions.append(documents.condition(seen.pod, names.IN_PLACE_UPDATE_READY, "True", seen.now))
-    if condition_of(seen.pod, names.NEXT_REVISION_READY) is not None:
-        conditions.append({"type": names.NEXT_REVISION_READY, "$patch": "delete"})
-    return conditions

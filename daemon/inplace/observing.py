@@ -13,8 +13,8 @@ from daemon.objects.local_pods import LocalPod, LocalPodCondition
 
 Document = Mapping[str, Any]
 """A strategic merge patch."""
-Step = Literal["Try", "TakeOut", "Grace", "Change", "Tell", "GiveBack"]
-"""Try is the change as a dry run: it is judged, and nothing is stored."""
+Step = Literal["Try", "TakeOut", "Grace", "Change", "Tell", "GiveBack", "Leave"]
+"""Try is the change as a dry run: it is judged, and nothing is stored. Leave gives back an abandoned pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class Done:
 class Waiting:
     """Nothing can be done now. Without *look_again_in* (seconds), only a change of the pod changes that.
 
-    Reasons: Deleting Preparing AgentMissing GracePeriod Restarting Resizing Deferred NextContainers Changed.
+    Reasons: Deleting Released Preparing AgentMissing GracePeriod Restarting Resizing Deferred NextContainers
+    Changed.
     """
 
     reason: str

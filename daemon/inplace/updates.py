@@ -8,6 +8,7 @@ import structlog
 
 from daemon.engine.clock import Clock
 from daemon.engine.objects import ConflictError, NotFoundError
+from daemon.inplace.abandoned import give_back
 from daemon.inplace.beginning import refused
 from daemon.inplace.observing import Observed, Write, records_of
 from daemon.inplace.planner import plan
@@ -27,6 +28,7 @@ _AFTER_CONFLICTS = 1.0
 """Seconds until such a pod is looked at again."""
 
 _GONE = Waiting("Deleting", "the pod is gone")
+_RELEASED = Waiting("Released", "another workload controls the pod by now, or none does")
 
 log = structlog.get_logger()
 
@@ -90,11 +92,24 @@ class PodUpdates:
             pod = done
         return Waiting("Changed", "the pod changes faster than it can be decided on", _AFTER_CONFLICTS)
 
+    async def leave(self, pod: LocalPod) -> float | None:
+        """Give *pod*, which nobody controls, back to its traffic as soon as it runs what it should.
+
+        Returns the seconds after which to call again, None where a change of the pod is waited for. Raises
+        the ApiError of a write that failed, NotFoundError and ConflictError among them.
+        """
+        step = give_back(pod, self._clock.now())
+        if isinstance(step, Write):
+            await self._patched(pod, step)
+        return step.look_again_in if isinstance(step, Waiting) else None
+
     async def _read(self, pod: LocalPod) -> LocalPod | Progress:
         """The pod as it is stored now. Raises NotFoundError."""
         fresh = await self._client.get(self._pods.resource, pod.metadata.key)
         self._pods.learn(fresh)
-        return fresh if fresh.metadata.uid == pod.metadata.uid else _GONE
+        if fresh.metadata.uid != pod.metadata.uid:
+            return _GONE
+        return fresh if _controllers(fresh) == _controllers(pod) else _RELEASED
 
     async def _take(self, pod: LocalPod, target: Target, step: Write) -> LocalPod | Progress:
         """The pod after the step, or as it is by now if it has changed since; an answer if that is the end.
@@ -135,14 +150,19 @@ class PodUpdates:
         )
 
     async def _write(self, pod: LocalPod, target: Target, step: Write) -> LocalPod:
-        key, patch, kind = pod.metadata.key, strategic_merge_patch(step.document), self._pods.resource
         if step.step == "Try":
-            await self._client.patch(kind, key, patch, dry_run=True)
+            patch = strategic_merge_patch(step.document)
+            await self._client.patch(self._pods.resource, pod.metadata.key, patch, dry_run=True)
             return pod
-        written = await self._client.patch(kind, key, patch, subresource=step.subresource)
+        written = await self._patched(pod, step)
+        log.info("pod updated in place", pod=str(pod.metadata.key), step=step.step, revision=target.revision)
+        return written
+
+    async def _patched(self, pod: LocalPod, step: Write) -> LocalPod:
+        key, patch = pod.metadata.key, strategic_merge_patch(step.document)
+        written = await self._client.patch(self._pods.resource, key, patch, subresource=step.subresource)
         self._pods.learn(written)
         self._metrics.inplace_steps.labels(step.step).inc()
-        log.info("pod updated in place", pod=str(pod.metadata.key), step=step.step, revision=target.revision)
         self._tell(pod, step)
         return written
 
@@ -152,6 +172,10 @@ class PodUpdates:
                 self._record(pod, "InPlaceUpdateStarted", step.note, action="UpdateInPlace")
             case "Tell":
                 self._record(pod, "InPlaceUpdateStuck", step.note, action="UpdateInPlace", type_="Warning")
+            case "Leave":
+                self._record(
+                    pod, "InPlaceUpdateAbandoned", step.note, action="UpdateInPlace", type_="Warning"
+                )
             case "GiveBack":
                 self._tell_end(pod, step)
 
@@ -164,3 +188,7 @@ class PodUpdates:
         self._metrics.inplace_seconds.observe(seconds)
         note = f"{step.note}, {seconds:.0f} s after its change began"
         self._record(pod, "InPlaceUpdateSucceeded", note, action="UpdateInPlace")
+
+
+def _controllers(pod: LocalPod) -> list[str]:
+    return [each.uid for each in pod.metadata.owner_references if each.controller]

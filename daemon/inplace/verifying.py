@@ -7,12 +7,14 @@ from daemon import names
 from daemon.inplace.changes import fulfils
 from daemon.inplace.evidence import Missing, agents_word, newest_status, status_of
 from daemon.inplace.images import image_missing, is_named
-from daemon.inplace.records import LastStatus, State, UndecodableError, restart_counts_of, state_of
+from daemon.inplace.observing import Records, records_of
+from daemon.inplace.records import LastStatus, State, restart_counts_of
 from daemon.objects.container_env import from_metadata, restartable
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, ResourceRequirements
 from daemon.objects.resizes import Outcome, Wanted, Wish, WishError, record_of, wish_of
 
 _FAILED_RESIZES = frozenset({Outcome.INFEASIBLE, Outcome.ROLLED_BACK, Outcome.UNSUPPORTED})
+_STATE = names.STATE_ANNOTATION
 _RESIZE_PENDING = "PodResizePending"
 """The kubelet's condition of a resize that it has not begun (KEP-1287)."""
 
@@ -21,7 +23,7 @@ def missing(pod: LocalPod, state: State | None, now: datetime) -> tuple[Missing,
     """What of the update *state* has not come about; nothing means that it is verified."""
     if state is None:
         return ()
-    found = [*restarts_missing(pod, state, now)]
+    found = [*_restarts(pod, state, now)]
     if state.update_resources:
         found += _resources(pod, state)
     return tuple(found)
@@ -36,17 +38,22 @@ def unproven(pod: LocalPod, state: State, now: datetime) -> frozenset[str]:
     )
 
 
-def has_restarts_left(pod: LocalPod, now: datetime) -> bool:
-    """Whether an update that stands on *pod* restarts containers yet; a resize takes no traffic away."""
-    try:
-        state = state_of(pod)
-    except UndecodableError:
-        return bool(unreadable(pod))
-    return state is not None and (state.has_next or bool(restarts_missing(pod, state, now)))
+def restarting(pod: LocalPod, records: Records, now: datetime) -> tuple[Missing, ...]:
+    """The restarts that are missing of what was written to *pod*. A resize takes no traffic away."""
+    if records.problem:
+        return unreadable(pod)
+    if records.state is None or records.grace is not None:  # of what waits, nothing has been written
+        return ()
+    return _restarts(pod, records.state, now)
 
 
-def restarts_missing(pod: LocalPod, state: State, now: datetime) -> tuple[Missing, ...]:
-    """What of the containers that the update *state* has changed so far has not come about."""
+def is_put_off(pod: LocalPod) -> bool:
+    """Whether containers of *pod* change only when others are through."""
+    state = records_of(pod).state if "nextContainer" in pod.metadata.annotations.get(_STATE, "") else None
+    return state is not None and state.has_next
+
+
+def _restarts(pod: LocalPod, state: State, now: datetime) -> tuple[Missing, ...]:
     return (*_images(pod, state, now), *_environments(pod, state, now))
 
 

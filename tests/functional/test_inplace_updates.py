@@ -110,6 +110,28 @@ async def test_another_pod_of_the_same_name_is_left_alone(world: UpdateWorld) ->
     assert not world.server.writes
 
 
+async def test_a_pod_that_its_workload_let_go_meanwhile_is_left_alone(world: UpdateWorld) -> None:
+    simulated = world.make(PLAIN[0])
+    owner = {
+        "apiVersion": names.KRUISE_API,
+        "kind": "CloneSet",
+        "name": "web",
+        "uid": "u",
+        "controller": True,
+    }
+    simulated.document["metadata"]["ownerReferences"] = [owner]
+    world.store(simulated)
+    owned = simulated.pod
+    simulated.document["metadata"]["ownerReferences"] = []
+    world.store(simulated)
+
+    progress = await world.updates.advance(owned, target_of(*PLAIN))
+
+    assert isinstance(progress, Waiting)
+    assert progress.reason == "Released"
+    assert world.load(simulated).serving
+
+
 async def test_a_pod_that_is_gone_is_no_error(world: UpdateWorld) -> None:
     simulated = world.make(PLAIN[0])
     old = world.load(simulated).pod

@@ -18,6 +18,7 @@ from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.claiming import Claiming, controller_of
 from daemon.workloads.clonesets.lifecycle import Turn, by_itself
 from daemon.workloads.clonesets.moving import Moving
+from daemon.workloads.clonesets.orphans import Orphans
 from daemon.workloads.clonesets.pod_writes import PodWrites, each_of
 from daemon.workloads.clonesets.reporting import SetStatuses
 from daemon.workloads.clonesets.revision_writes import JUDGED_AGAIN, Histories, History
@@ -51,6 +52,7 @@ class CloneSets:
         self._histories = Histories(around)
         self._scaling = Scaling(around, self._writes)
         self._stepping = Stepping(around, updates, self.controller.queue.add)
+        self._orphans = Orphans(around, updates)
         self._upcoming = upcoming
         self._moving = Moving(around, self._writes, self._scaling, self._stepping, upcoming)
         self._statuses = SetStatuses(KubeObjects(around.client, around.sets), around.clock)
@@ -61,7 +63,7 @@ class CloneSets:
     @property
     def controllers(self) -> Iterable[Controller[Key]]:
         """What is to be run."""
-        return (self.controller, self._stepping.controller)
+        return (self.controller, self._stepping.controller, self._orphans.controller)
 
     def watch(self) -> None:
         """Look at a set when it or something of it changes."""
@@ -69,6 +71,7 @@ class CloneSets:
         for informer in (self._around.pods, self._around.revisions, self._around.claims):
             informer.on_change(self._on_owned)
         self._stepping.watch()
+        self._orphans.watch()
         if self._upcoming is not None:
             self._upcoming.watch(self._gather)
         for obj in self._around.sets.list():

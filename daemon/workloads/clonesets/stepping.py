@@ -46,6 +46,10 @@ class Updates(Protocol):
         """Make the writes that can be made now. Raises ConflictError, NotFoundError or another ApiError."""
         ...
 
+    async def leave(self, pod: LocalPod) -> float | None:
+        """Give a pod that nobody controls back to its traffic; return when to come again. Raises ApiError."""
+        ...
+
 
 class Stepping:
     """What was begun, and how far it is. Lost with the process: what stands on pods is found again."""
@@ -141,7 +145,9 @@ class Stepping:
         """Go on with one pod."""
         pod = self._around.pods.get(key)
         obj = self._set_of(pod) if pod is not None else None
-        if pod is None or obj is None:
+        if pod is None or obj is None or self._is_over(obj, pod):
+            if pod is not None:
+                self._drop(pod.metadata.uid)
             return None
         order = self._orders.get(pod.metadata.uid)
         target = self._target(obj, pod, order)
@@ -244,6 +250,10 @@ class Stepping:
             return
         if after.metadata.uid in self._orders or self._is_changing(after):
             self.controller.queue.add(after.metadata.key)
+
+    def _is_over(self, obj: CloneSet, pod: LocalPod) -> bool:
+        """Whether nothing is to be begun on *pod* any more, as its set goes."""
+        return obj.metadata.deletion_timestamp is not None and not self._is_changing(pod)
 
     def _is_changing(self, pod: LocalPod) -> bool:
         return is_changing(pod, self._around.now())

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import names
+from daemon.inplace.observing import records_of
 from daemon.inplace.preparation import Preparation, Prepared, Preparing, Unprepared, preparation_of
-from daemon.inplace.verifying import has_restarts_left
+from daemon.inplace.verifying import is_put_off, restarting
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT
 from daemon.workloads.clonesets.settings import Settings
@@ -226,9 +227,9 @@ def is_changing(pod: LocalPod, now: datetime) -> bool:
     if has_gate(pod, names.IN_PLACE_UPDATE_READY):
         gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
         # Its first update takes a pod out of traffic before anything else stands on it.
-        return begun if gate is None else gate.status != "True"
+        return begun if gate is None else gate.status != "True" or is_put_off(pod)
     updating = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
-    return begun and (updating or has_restarts_left(pod, now))
+    return begun and (updating or is_put_off(pod) or bool(restarting(pod, records_of(pod), now)))
 
 
 def has_begun(pod: LocalPod, revision: str, now: datetime) -> bool:
