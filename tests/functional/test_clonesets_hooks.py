@@ -47,6 +47,31 @@ async def test_a_pod_that_is_held_anew_gets_back_what_holds_it_and_no_finalizer_
         assert set(world.pods()[0]["metadata"]["finalizers"]) == {"example.io/guard", "example.io/other"}
 
 
+async def test_the_set_says_which_hook_its_pods_wait_for() -> None:
+    async with cloneset_world() as world:
+        await _guarded(world, inPlaceUpdate=GUARD)
+
+        world.set_image("app:2")
+        await world.until(lambda: _says(world, "1 held by lifecycle.inPlaceUpdate"))
+        _guard(world, None)
+        await world.until(lambda: _says(world, "1 held until lifecycle.inPlaceUpdate is put back"))
+        _guard(world, "on")
+        await world.settled()
+        world.change(lifecycle={"preDelete": GUARD}, replicas=0)
+        await world.until(lambda: _says(world, "1 held by lifecycle.preDelete"))
+
+
+async def test_the_set_says_that_its_new_pods_wait_for_a_hook() -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, lifecycle={"preNormal": GUARD}))
+
+        await world.until(lambda: _says(world, "2 held until lifecycle.preNormal is there"))
+
+
+def _says(world: CloneSetWorld, words: str) -> bool:
+    return words in str(world.condition(names.READY).get("message", "")).split("; ")[-1].split(", ")
+
+
 def _finalize(world: CloneSetWorld, *finalizers: str) -> None:
     name = world.pods()[0]["metadata"]["name"]
     world.patch_pod(name, lambda it: it["metadata"].update(finalizers=list(finalizers)))

@@ -1,7 +1,9 @@
 """Carries out a CloneSet's rollout: pods replaced, or changed in place, as planned."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -11,16 +13,29 @@ from daemon.workloads.clonesets.pod_writes import PodWrites, each_of, slowly
 from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout, surplus
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
+from daemon.workloads.clonesets.settings import Settings
 from daemon.workloads.clonesets.status import Trouble, listed
 from daemon.workloads.clonesets.stepping import Stepping
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
-from daemon.workloads.clonesets.views import PREPARING_UPDATE, PodView
+from daemon.workloads.clonesets.views import (
+    PREPARING_DELETE,
+    PREPARING_NORMAL,
+    PREPARING_UPDATE,
+    UPDATED,
+    PodView,
+)
 
 log = structlog.get_logger()
 
 _UNPREPARED_AGAIN = 60.0
 """Seconds between two looks at nodes that could not be prepared."""
+_HELD: Final = {
+    PREPARING_UPDATE: "held by lifecycle.inPlaceUpdate",
+    UPDATED: "held until lifecycle.inPlaceUpdate is put back",
+    PREPARING_NORMAL: "held until lifecycle.preNormal is there",
+    PREPARING_DELETE: "held by lifecycle.preDelete",
+}
 _BY_POLICY = MustRecreate("ReCreate", message="the set's updateStrategy replaces pods")
 
 
@@ -136,13 +151,29 @@ class Moving:
             words = f"{unprepared[0].name}: {unprepared[0].unprepared}; untouched: {listed(unprepared)}"
             run.outcome = replace(run.outcome, update=Trouble("PreparationFailed", words))
         preparing = sum(view.preparing is not None for view in seen.live)
-        held = sum(view.state == PREPARING_UPDATE for view in seen.live)
-        parts = [self._stepping.words(pods), f"{held} held by lifecycle.inPlaceUpdate" if held else ""]
+        parts = [self._stepping.words(pods), *_held(seen.live, run.settings)]
         parts.append(f"{preparing} Preparing" if preparing else "")
         run.outcome = replace(run.outcome, waiting=", ".join(part for part in parts if part))
+        self._tell_changed(run)
+
+    def _tell_changed(self, run: Run) -> None:
+        """Say in an event of the set what changed in place, of many pods at once."""
+        for revision, pods in self._stepping.through(run.obj).items():
+            note = f"changed in place to {revision}: {listed(pods)}"
+            self._around.record(run.obj, "SuccessfulUpdatePodInPlace", note, action="Update")
 
     def _warn(self, run: Run, reason: str, note: str) -> None:
         self._around.record(run.obj, reason, note, action="Update", type_="Warning")
+
+
+def _held(views: Sequence[PodView], settings: Settings) -> Iterator[str]:
+    """How many pods wait for somebody else than us, by the hook that holds them."""
+    states = Counter(view.state for view in views if not view.busy)
+    if not settings.hooks.pre_normal.holds:
+        del states[PREPARING_NORMAL]
+    for state, words in _HELD.items():
+        if states[state]:
+            yield f"{states[state]} {words}"
 
 
 def _words(verdict: MustRecreate | None) -> str:

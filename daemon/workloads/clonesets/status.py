@@ -130,10 +130,10 @@ def selector_text(selector: LabelSelector) -> str:
     return ",".join([*parts, *map(_expression, selector.match_expressions)])
 
 
-def listed(views: Sequence[PodView]) -> str:
-    """The names of the first of *views*, and how many there are beside them."""
-    more = len(views) - _MOST_NAMES
-    first = ", ".join(view.name for view in views[:_MOST_NAMES])
+def listed(pods: Sequence[PodView | str]) -> str:
+    """The names of the first of *pods*, and how many there are beside them."""
+    more = len(pods) - _MOST_NAMES
+    first = ", ".join(each if isinstance(each, str) else each.name for each in pods[:_MOST_NAMES])
     return first + (f" and {more} more" if more > 0 else "")
 
 

@@ -1,7 +1,7 @@
 """Goes on with the update of each pod that was begun, by itself: no step costs a look at the whole set."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -68,6 +68,8 @@ class Stepping:
         """Those of them that are to stay what they are, if nothing comes of that step."""
         self._progress: dict[str, tuple[str, Progress]] = {}
         """By UID of a pod: how far it is on its way to which revision."""
+        self._through: dict[str, dict[str, list[str]]] = {}
+        """By UID of a set and revision: the names of pods that came there since that was asked."""
         self._times = StepTimes(around.metrics, around.clock)
 
     def watch(self) -> None:
@@ -136,8 +138,13 @@ class Stepping:
             f"{count} pod{'s' if count > 1 else ''} {reason}" for reason, count in sorted(reasons.items())
         )
 
+    def through(self, obj: CloneSet) -> Mapping[str, Sequence[str]]:
+        """Which pods of *obj* came through since this was asked: their names, by revision."""
+        return self._through.pop(obj.metadata.uid, {})
+
     def forget(self, set_uid: str) -> None:
         """The set is gone."""
+        self._through.pop(set_uid, None)
         for pod in tuple(self._orders.of_set(set_uid)):
             self._drop(pod)
 
@@ -193,7 +200,11 @@ class Stepping:
         self._progress[uid] = target.revision, progress
         if isinstance(progress, Done):
             known = self._orders.get(uid)
-            self._times.end(uid, counted=before is not None or known is not None)
+            counted = before is not None or known is not None
+            self._times.end(uid, counted=counted)
+            if counted:
+                names_ = self._through.setdefault(obj.metadata.uid, {}).setdefault(target.revision, [])
+                names_.append(pod.metadata.name)
             if known is None or known.revision == target.revision:
                 self._drop(uid)
         elif isinstance(progress, MustRecreate):
