@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon import names
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import LabelSelector, LabelSelectorRequirement, condition_of
 from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus, UpdateStrategy
@@ -15,6 +16,7 @@ from daemon.workloads.clonesets.status import (
     DEADLINE_EXCEEDED,
     Outcome,
     Trouble,
+    leaving_for,
     overdue_in,
     selector_text,
     status_of,
@@ -93,6 +95,23 @@ def test_a_set_whose_pods_are_all_there_is_ready() -> None:
 
     assert state(obj, "Ready") == ("True", "Available")
     assert (state(obj, "Reconciling")[0], state(obj, "Progressing")) == ("False", ("True", "Complete"))
+
+
+def test_a_pod_that_does_not_end_is_waited_for_as_long_as_it_may_take() -> None:
+    pods = [*(pod(name) for name in ("a", "b")), pod("lost", OLD, deleting=True)]
+    obj = clone_set(replicas=2)
+
+    assert state(told(obj, *pods, after=29), "Ready") == ("False", "WaitingForPods")
+    assert state(told(obj, *pods, after=31), "Ready") == ("True", "Available")
+    assert leaving_for(seen(settings_of(obj), *pods)) == 30
+    assert leaving_for(seen(settings_of(obj), *pods[:2])) is None
+
+
+def test_a_pod_that_was_evicted_in_the_middle_of_its_update_is_not_waited_for() -> None:
+    gate = {names.IN_PLACE_UPDATE_READY: "False"}
+    evicted = pod("evicted", OLD, ready=False, phase="Failed", conditions=gate)
+
+    assert state(told(clone_set(replicas=1), pod("new"), evicted), "Ready") == ("True", "Available")
 
 
 def test_a_template_that_cannot_be_is_stalled() -> None:

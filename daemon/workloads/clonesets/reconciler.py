@@ -25,7 +25,7 @@ from daemon.workloads.clonesets.revision_writes import JUDGED_AGAIN, Histories, 
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.settings import Settings, settings_of
-from daemon.workloads.clonesets.status import Trouble, overdue_in, refused, status_of
+from daemon.workloads.clonesets.status import Trouble, leaving_for, overdue_in, refused, status_of
 from daemon.workloads.clonesets.stepping import Stepping, Updates
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
@@ -170,9 +170,7 @@ class CloneSets:
         if obj is None or obj.metadata.uid != run.obj.metadata.uid:
             return None
         status = status_of(run.obj, seen, run.outcome)
-        due = overdue_in(run.obj, seen.now)
-        if due:
-            run.wakes.append(due)
+        run.wakes += [due for due in (overdue_in(run.obj, seen.now), leaving_for(seen)) if due]
         return await self._statuses.tell(obj, status)
 
     def _observe(self, obj: CloneSet, settings: Settings, history: History) -> Snapshot:

@@ -16,6 +16,7 @@ from daemon.objects.meta import (
     with_conditions,
 )
 from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus
+from daemon.workloads.clonesets.making import ENDING
 from daemon.workloads.clonesets.views import PodView, Snapshot, same_revision
 
 FAILED_SCALE: Final = "FailedScale"
@@ -124,6 +125,16 @@ def overdue_in(obj: CloneSet, now: datetime) -> float | None:
     return max(left.total_seconds(), 0.0)
 
 
+def leaving_for(seen: Snapshot) -> float | None:
+    """Seconds for which pods on their way out are waited for at most; None when there are none.
+
+    One that does not end, on a node that is lost, keeps its set from being ready no longer than ENDING.
+    """
+    ends = (view.pod.metadata.deletion_timestamp for view in seen.pods)
+    left = [(at + ENDING - seen.now).total_seconds() for at in ends if at is not None]
+    return max((each for each in left if each > 0), default=None)
+
+
 def selector_text(selector: LabelSelector) -> str:
     """*selector* as autoscalers read it (metav1.FormatLabelSelector)."""
     parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
@@ -176,9 +187,9 @@ def _settled(seen: Snapshot, counts: _Counts) -> bool:
     """Whether there is nothing left to do."""
     settings = seen.settings
     enough = counts.total == settings.replicas == counts.available
-    moving = any(view.deleting or view.doomed or view.busy for view in seen.pods)
+    moving = any(view.doomed or view.busy for view in seen.live)
     stale = settings.policy != "OnDelete" and counts.updated < counts.expected
-    return enough and not moving and not stale
+    return enough and not moving and not stale and leaving_for(seen) is None
 
 
 def _conditions(
