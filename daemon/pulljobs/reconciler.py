@@ -24,7 +24,7 @@ from daemon.pulljobs.index import ShareIndex
 from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Remove, is_ended, plan
 from daemon.pulljobs.reporting import Announce, Statuses, say_nothing
 from daemon.pulljobs.shares import SILENT, JobShares
-from daemon.pulljobs.specs import Edits, NodeSpecs, Outcomes
+from daemon.pulljobs.specs import Edit, Edits, NodeSpecs, Outcomes
 from daemon.pulljobs.tags import reference_of, with_job, without_job
 from daemon.pulljobs.wording import listed
 
@@ -159,8 +159,9 @@ class PullJobs:
             return None
         waits = [shares.expire(now)]
         made = plan(Observed(job=job, shares=shares, now=now, default_ttl=self._default_ttl))
+        ask = partial(self._with_job, key, job.metadata.uid, now)
         for action in made.actions:
-            await self._apply(job, shares, action)
+            await self._apply(job, shares, action, ask)
         if not any(isinstance(action, Remove) for action in made.actions):
             waits.append(await self._statuses.tell(key, job.metadata.uid, made.status))
         return min((wait for wait in (*waits, made.wake_in) if wait is not None), default=None)
@@ -181,12 +182,13 @@ class PullJobs:
             for node in nodes:
                 self.specs.change(node, uid, partial(without_job, uid=uid))
 
-    async def _apply(self, job: ImagePullJob, shares: JobShares, action: Action) -> None:
+    async def _apply(self, job: ImagePullJob, shares: JobShares, action: Action, ask: Edit) -> None:
+        """Carry out one action. *ask* is shared by all nodes that are asked, since they may be thousands."""
         uid = job.metadata.uid
         match action:
             case Ask(node):
                 shares.ask(node)
-                self.specs.change(node, uid, partial(self._with_job, job.metadata.key, uid))
+                self.specs.change(node, uid, ask)
             case Drop(node, keep_current):
                 keep = _tag_of(job) if keep_current else None
                 if not keep_current:
@@ -199,9 +201,12 @@ class PullJobs:
                 assert_never(action)
 
     def _with_job(
-        self, key: Key, uid: str, node_image: NodeImage, *, among: Collection[str]
+        self, key: Key, uid: str, now: datetime, node_image: NodeImage, *, among: Collection[str]
     ) -> NodeImageSpec:
-        """The spec in which the job's only share is its tag; as it is when the job is over by now."""
+        """The spec in which the job's only share is its tag; as it is when the job is over by now.
+
+        *now* is when the job decided to ask: nodes that it asks at once are asked in the same words.
+        """
         job = self._objects.jobs.get(key)
         if job is None or job.metadata.uid != uid or is_ended(self._statuses.latest(job)):
             return node_image.spec
@@ -209,7 +214,7 @@ class PullJobs:
         bare = without_job(node_image, uid, keep=_tag_of(job), among=among)
         if bare != node_image.spec:
             node_image = _with_spec(node_image, bare)
-        return with_job(node_image, job, self._clock.now(), self._default_ttl if ttl is None else ttl)
+        return with_job(node_image, job, now, self._default_ttl if ttl is None else ttl)
 
 
 def _is_protected(job: ImagePullJob) -> bool:

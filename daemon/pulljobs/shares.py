@@ -122,6 +122,8 @@ class JobShares:
     def settle(self, name: str) -> None:
         """The node was asked: from now on its object alone says how far it is."""
         self._asked.discard(name)
+        if not self._asked:
+            self._asked.clear()  # an empty set keeps the room that a full one needs
 
     def refuse(self, name: str, reason: str, message: str) -> None:
         """The node cannot be asked, and never will be in these terms."""

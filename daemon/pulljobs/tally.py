@@ -25,7 +25,6 @@ class Tally:
         self._states: dict[str, State] = {}
         self._counts = dict.fromkeys(State, 0)
         self._untold: list[str] = []
-        self._working: set[str] = set()
         self._failures: dict[str, ImageTagStatus] = {}
         self._rank: Mapping[str, int] = {}
 
@@ -62,7 +61,7 @@ class Tally:
     @property
     def working(self) -> list[str]:
         """The nodes at work, in the order of their names."""
-        return sorted(self._working)
+        return sorted(name for name, state in self._states.items() if state is State.ACTIVE)
 
     @property
     def silent(self) -> list[str]:
@@ -91,16 +90,16 @@ class Tally:
 
     def put(self, name: str, state: State, failure: ImageTagStatus | None = None) -> bool:
         """Say how far the node is; tell whether that is news."""
-        if self._states.get(name) is state and self._failures.get(name) == failure:
+        before = self._states.get(name)
+        if before is state and self._failures.get(name) == failure:
             return False
-        self.remove(name)
+        if before is not None:
+            self._discount(name, before)
         self._states[name] = state
         self._counts[state] += 1
         if failure is not None:
             self._failures[name] = failure
-        if state is State.ACTIVE:
-            self._working.add(name)
-        elif state is State.UNTOLD:
+        if state is State.UNTOLD:
             insort(self._untold, name, key=self._order)
         return True
 
@@ -109,12 +108,14 @@ class Tally:
         state = self._states.pop(name, None)
         if state is None:
             return False
+        self._discount(name, state)
+        return True
+
+    def _discount(self, name: str, state: State) -> None:
         self._counts[state] -= 1
-        self._working.discard(name)
         self._failures.pop(name, None)
         if state is State.UNTOLD:
             del self._untold[bisect_left(self._untold, self._order(name), key=self._order)]
-        return True
 
     def reorder(self, rank: Mapping[str, int]) -> None:
         """Have nodes asked by their *rank*, those without one last; the same rank goes by name."""
