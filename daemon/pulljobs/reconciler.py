@@ -25,7 +25,7 @@ from daemon.pulljobs.planner import Action, Ask, Drop, Observed, Remove, is_ende
 from daemon.pulljobs.reporting import Announce, Statuses, say_nothing
 from daemon.pulljobs.shares import SILENT, JobShares
 from daemon.pulljobs.specs import Edit, Edits, NodeSpecs, Outcomes
-from daemon.pulljobs.tags import reference_of, with_job, without_job
+from daemon.pulljobs.tags import place_of, with_job, without_job
 from daemon.pulljobs.wording import listed
 
 _WORKERS = 16
@@ -190,7 +190,7 @@ class PullJobs:
                 shares.ask(node)
                 self.specs.change(node, uid, ask)
             case Drop(node, keep_current):
-                keep = _tag_of(job) if keep_current else None
+                keep = place_of(job.spec.image) if keep_current else None
                 if not keep_current:
                     self.index.leave(node, uid)
                 self.specs.change(node, uid, partial(without_job, uid=uid, keep=keep))
@@ -211,7 +211,7 @@ class PullJobs:
         if job is None or job.metadata.uid != uid or is_ended(self._statuses.latest(job)):
             return node_image.spec
         ttl = job.spec.completion_policy.ttl_seconds_after_finished
-        bare = without_job(node_image, uid, keep=_tag_of(job), among=among)
+        bare = without_job(node_image, uid, keep=place_of(job.spec.image), among=among)
         if bare != node_image.spec:
             node_image = _with_spec(node_image, bare)
         return with_job(node_image, job, now, self._default_ttl if ttl is None else ttl)
@@ -225,8 +225,3 @@ def _is_protected(job: ImagePullJob) -> bool:
 
 def _with_spec(image: NodeImage, spec: NodeImageSpec) -> NodeImage:
     return NodeImage(metadata=image.metadata, spec=spec, status=image.status)
-
-
-def _tag_of(job: ImagePullJob) -> tuple[str, str]:
-    ref = reference_of(job.spec.image)
-    return ref.familiar_name, ref.version

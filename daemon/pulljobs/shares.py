@@ -12,7 +12,7 @@ from daemon.objects.field_problems import FieldProblem
 from daemon.objects.images import ImagePullJob, ImageTag, ImageTagStatus, NodeImage
 from daemon.objects.meta import selects
 from daemon.objects.validation import hindrances_of
-from daemon.pulljobs.tags import reference_of, status_of, tag_of, with_job
+from daemon.pulljobs.tags import answer_of, place_of, tag_of, with_job
 from daemon.pulljobs.tally import State, Tally
 
 TIMED_OUT = "TimedOut"
@@ -62,6 +62,7 @@ class JobShares:
         self._asked: set[str] = set()
         self._rank: dict[str, int] = {}
         self._pulling_since: dict[str, datetime] = {}
+        self._names = frozenset(job.spec.selector.names if job.spec.selector is not None else ())
 
     @property
     def is_over(self) -> bool:
@@ -89,11 +90,12 @@ class JobShares:
         """Take in what the node's object says now; tell whether that is news for the job."""
         name = image.metadata.name
         chosen = self._selects(image)
-        stray = self._find_strays(image, chosen)
+        tag = tag_of(image, self.job) if chosen else None
+        stray = self._find_strays(name, current=tag is not None)
         if not chosen:
             self._forget(name)
             return self.tally.remove(name) or stray
-        state, failure = self._judge(image, now)
+        state, failure = self._judge(image, tag, now)
         if state is not State.ACTIVE:
             self._forget(name)
         if state is State.ACTIVE and name in self._around.silent:
@@ -171,24 +173,24 @@ class JobShares:
             return name in self._rank
         if spec.selector is None:
             return True
-        if spec.selector.names:
-            return name in spec.selector.names
+        if self._names:
+            return name in self._names
         return selects(spec.selector, image.metadata.labels)
 
-    def _find_strays(self, image: NodeImage, chosen: bool) -> bool:
-        name = image.metadata.name
+    def _find_strays(self, name: str, *, current: bool) -> bool:
         before = self.strays.pop(name, None)
-        current = chosen and tag_of(image, self.job) is not None
         left_alone = name not in self._asked and name not in self._around.leaving
         if left_alone and self._around.held.get(name, 0) > int(current):
             self.strays[name] = current
         return self.strays.get(name) is not before
 
-    def _judge(self, image: NodeImage, now: datetime) -> tuple[State, ImageTagStatus | None]:
+    def _judge(
+        self, image: NodeImage, tag: ImageTag | None, now: datetime
+    ) -> tuple[State, ImageTagStatus | None]:
         name = image.metadata.name
-        tag, status = tag_of(image, self.job), status_of(image, self.job)
         if tag is None or name in self._around.leaving:
             return (State.ACTIVE if name in self._asked else State.UNTOLD), None
+        status = answer_of(image, self.job, tag)
         if status is not None and status.phase == "Succeeded" and status.completion_time is not None:
             return State.SUCCEEDED, None
         before = self.tally.state_of(name)
@@ -217,5 +219,5 @@ class JobShares:
         return self._failure(SILENT, f"its agent has given no sign of life since {since} UTC")
 
     def _failure(self, reason: str, message: str) -> ImageTagStatus:
-        tag = reference_of(self.job.spec.image).version
+        tag = place_of(self.job.spec.image).tag
         return ImageTagStatus(tag=tag, phase="Failed", reason=reason, message=message)

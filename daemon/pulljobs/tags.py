@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,31 +22,44 @@ from daemon.objects.images import (
     TagPullPolicy,
 )
 from daemon.objects.meta import OwnerReference
-from daemon.objects.references import ImageReference, parse
+from daemon.objects.references import parse
 
 T = TypeVar("T")
 
 
+class Place(NamedTuple):
+    """Where an image stands in a NodeImage."""
+
+    name: str
+    """Of the repository."""
+    tag: str
+    """Or a digest."""
+
+
 @functools.lru_cache(maxsize=4096)
-def reference_of(image: str) -> ImageReference:
-    """The image of a job, read once for all its nodes. Raises InvalidReferenceError."""
-    return parse(image)
+def place_of(image: str) -> Place:
+    """Where the image of a job stands, found out once for all its nodes. Raises InvalidReferenceError."""
+    ref = parse(image)
+    return Place(ref.familiar_name, ref.version)
 
 
 def tag_of(node_image: NodeImage, job: ImagePullJob) -> ImageTag | None:
     """The job's tag on that node, if the job is one of its owners."""
-    ref = reference_of(job.spec.image)
-    entry = node_image.spec.images.get(ref.familiar_name, ImageEntry())
-    found = next((tag for tag in entry.tags if tag.tag == ref.version), None)
+    place = place_of(job.spec.image)
+    entry = node_image.spec.images.get(place.name)
+    found = _tag(entry, place.tag) if entry is not None else None
     return found if found is not None and _owns(job, found) else None
 
 
 def status_of(node_image: NodeImage, job: ImagePullJob) -> ImageTagStatus | None:
     """What the node says of the job's tag, if it speaks of the version that is wanted."""
     tag = tag_of(node_image, job)
-    if tag is None:
-        return None
-    status = _status(node_image, reference_of(job.spec.image).familiar_name, tag.tag)
+    return answer_of(node_image, job, tag) if tag is not None else None
+
+
+def answer_of(node_image: NodeImage, job: ImagePullJob, tag: ImageTag) -> ImageTagStatus | None:
+    """What the node says of *tag*, which is the job's, if it speaks of that version."""
+    status = _status(node_image, place_of(job.spec.image))
     return status if status is not None and status.version == tag.version else None
 
 
@@ -57,15 +70,15 @@ def with_job(node_image: NodeImage, job: ImagePullJob, now: datetime, ttl: int) 
     own; one that is still being worked on is shared, with the wider bounds of both: each job minds its own.
     A job that alone owns the tag can also narrow its bounds.
     """
-    ref = reference_of(job.spec.image)
+    place = place_of(job.spec.image)
     images = dict(node_image.spec.images)
-    entry = images.get(ref.familiar_name, ImageEntry())
-    old = next((tag for tag in entry.tags if tag.tag == ref.version), None)
-    status = _status(node_image, ref.familiar_name, ref.version)
-    new = _new_tag(job, ref.version, now, ttl, version=_next_version(old, status))
+    entry = images.get(place.name, ImageEntry())
+    old = _tag(entry, place.tag)
+    status = _status(node_image, place)
+    new = _new_tag(job, place.tag, now, ttl, version=_next_version(old, status))
     if old is not None:
         new = _shared(old, new, status)
-    images[ref.familiar_name] = ImageEntry(
+    images[place.name] = ImageEntry(
         pull_secrets=_union(entry.pull_secrets, _secrets(job)),
         tags=(*(tag for tag in entry.tags if tag.tag != new.tag), new),
         sandbox_config=job.spec.sandbox_config or entry.sandbox_config,
@@ -114,12 +127,22 @@ def _disowned(tag: ImageTag, uid: str) -> ImageTag | None:
 
 
 def _owns(job: ImagePullJob, tag: ImageTag) -> bool:
-    return any(owner.uid == job.metadata.uid for owner in tag.owner_references)
+    return job.metadata.uid in [owner.uid for owner in tag.owner_references]
 
 
-def _status(node_image: NodeImage, name: str, tag: str) -> ImageTagStatus | None:
-    image = node_image.status.image_statuses.get(name)
-    return next((status for status in image.tags if status.tag == tag), None) if image else None
+def _tag(entry: ImageEntry, tag: str) -> ImageTag | None:
+    for each in entry.tags:
+        if each.tag == tag:
+            return each
+    return None
+
+
+def _status(node_image: NodeImage, place: Place) -> ImageTagStatus | None:
+    image = node_image.status.image_statuses.get(place.name)
+    for each in image.tags if image is not None else ():
+        if each.tag == place.tag:
+            return each
+    return None
 
 
 def _next_version(old: ImageTag | None, status: ImageTagStatus | None) -> int:
