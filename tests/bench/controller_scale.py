@@ -2,8 +2,9 @@
 
     .venv/bin/python -m tests.testbed.enter -- .venv/bin/python -m tests.bench.controller_scale [--long]
 
-A real etcd and kube-apiserver, the controller as its own process, and one process that plays the agents. All
-of them share the machine, which bounds the time; the processor seconds are each process's own.
+A real etcd and kube-apiserver, the controller as its own process with the image's environment, and one
+process that plays the agents. All of them share the machine, which bounds the time; the processor seconds are
+each process's own.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from tests.bench.scale_figures import compared, figures_of
 from tests.charts.fixtures import with_kinds
 from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane
+from tests.testbed.dockerfile import parse
 from tests.testbed.processes import Process, until
 from tests.testbed.session import current_session
 
@@ -83,13 +85,14 @@ class Place:
             *map(str, self._told.seconds),
         )  # fmt: skip
         self.controller = self._run(
-            "daemon", "controller", "--kubeconfig", kubeconfig, "--listen", "", "--log-format", "json"
-        )
+            "daemon", "controller", "--kubeconfig", kubeconfig, "--listen", "", "--log-format", "json",
+            environ=image_environment(),
+        )  # fmt: skip
         await until(self._joined, timeout=300, what="all agents have joined", pause=0.5)
 
-    def _run(self, module: str, *arguments: str) -> Process:
+    def _run(self, module: str, *arguments: str, environ: Mapping[str, str] | None = None) -> Process:
         log = self._directory / f"{module}.log"
-        process = Process([sys.executable, "-m", module, *arguments], log)
+        process = Process([sys.executable, "-m", module, *arguments], log, environ=environ or {})
         process.start()
         self._processes.append(process)
         return process
@@ -135,6 +138,12 @@ class Place:
         found = re.search(r"VmRSS:\s+(\d+)", status)
         assert found is not None
         return int(found[1]) / 1024
+
+
+def image_environment() -> dict[str, str]:
+    """The variables that are set in the image, which bound its memory; not where its programs are."""
+    stage = parse(Path("Dockerfile").read_text())[-1]
+    return {name: value for name, value in stage.env.items() if name != "PATH"}
 
 
 def job(number: int, parallelism: int | str) -> dict[str, Any]:
