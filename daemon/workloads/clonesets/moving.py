@@ -14,7 +14,7 @@ from daemon.workloads.clonesets.rollout import RolloutPlan, plan_rollout, surplu
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.settings import Settings
-from daemon.workloads.clonesets.status import Trouble, listed
+from daemon.workloads.clonesets.status import MOST_NAMES, Trouble, listed
 from daemon.workloads.clonesets.stepping import Stepping
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.upcoming import Upcoming
@@ -75,6 +75,7 @@ class Moving:
         others = [view for view in plan.move if verdicts[view.uid] is not None]
         await self._replace(run, [*late, *others, *plan.stuck])
         self._tell(run)
+        self._tell_changed(run, over=not (plan.move or plan.upcoming))
 
     async def _announced(self, run: Run) -> RolloutPlan:
         """The plan, once those that it is about know of it: what is told holds them until it is done."""
@@ -154,11 +155,11 @@ class Moving:
         parts = [self._stepping.words(pods), *_held(seen.live, run.settings)]
         parts.append(f"{preparing} Preparing" if preparing else "")
         run.outcome = replace(run.outcome, waiting=", ".join(part for part in parts if part))
-        self._tell_changed(run)
 
-    def _tell_changed(self, run: Run) -> None:
-        """Say in an event of the set what changed in place, of many pods at once."""
-        for revision, pods in self._stepping.through(run.obj).items():
+    def _tell_changed(self, run: Run, *, over: bool) -> None:
+        """Say in an event of the set what changed in place: of several pods at once, the rest in the end."""
+        over = over and not any(view.busy for view in run.observe().live)
+        for revision, pods in self._stepping.through(run.obj, 1 if over else MOST_NAMES).items():
             note = f"changed in place to {revision}: {listed(pods)}"
             self._around.record(run.obj, "SuccessfulUpdatePodInPlace", note, action="Update")
 

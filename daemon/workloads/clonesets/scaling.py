@@ -13,12 +13,11 @@ from daemon.workloads.clonesets.making import ENDING, NewPod, make, returning, r
 from daemon.workloads.clonesets.pod_writes import PodWrites, each_of, slowly
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scale import ScalePlan, plan_scale
+from daemon.workloads.clonesets.status import listed
 from daemon.workloads.clonesets.surroundings import SetSurroundings
 from daemon.workloads.clonesets.views import PodView
 
 log = structlog.get_logger()
-
-_SHOWN = 5
 
 
 class Scaling:
@@ -124,8 +123,7 @@ class Scaling:
             await self._writes.delete_claim(claim)
 
     def _tell(self, run: Run, reason: str, verb: str, pods: Sequence[str]) -> None:
-        more = f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else ""
-        note = f"{verb} {len(pods)} pods: {', '.join(pods[:_SHOWN])}{more}"
+        note = f"{verb} {len(pods)} pod{'s' if len(pods) > 1 else ''}: {listed(pods)}"
         self._around.record(run.obj, reason, note, action="Scale")
 
 

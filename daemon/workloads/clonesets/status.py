@@ -23,7 +23,8 @@ FAILED_SCALE: Final = "FailedScale"
 FAILED_UPDATE: Final = "FailedUpdate"
 PROGRESSING: Final = "Progressing"
 DEADLINE_EXCEEDED: Final = "ProgressDeadlineExceeded"
-_MOST_NAMES: Final = 5
+MOST_NAMES: Final = 5
+"""Pods that are named in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,8 @@ def selector_text(selector: LabelSelector) -> str:
 
 def listed(pods: Sequence[PodView | str]) -> str:
     """The names of the first of *pods*, and how many there are beside them."""
-    more = len(pods) - _MOST_NAMES
-    first = ", ".join(each if isinstance(each, str) else each.name for each in pods[:_MOST_NAMES])
+    more = len(pods) - MOST_NAMES
+    first = ", ".join(each if isinstance(each, str) else each.name for each in pods[:MOST_NAMES])
     return first + (f" and {more} more" if more > 0 else "")
 
 

@@ -138,9 +138,13 @@ class Stepping:
             f"{count} pod{'s' if count > 1 else ''} {reason}" for reason, count in sorted(reasons.items())
         )
 
-    def through(self, obj: CloneSet) -> Mapping[str, Sequence[str]]:
-        """Which pods of *obj* came through since this was asked: their names, by revision."""
-        return self._through.pop(obj.metadata.uid, {})
+    def through(self, obj: CloneSet, least: int) -> Mapping[str, Sequence[str]]:
+        """Which pods of *obj* came through, by revision: once each, and of *least* at once."""
+        found = self._through.get(obj.metadata.uid, {})
+        told = {revision: pods for revision, pods in found.items() if len(pods) >= least}
+        for revision in told:
+            del found[revision]
+        return told
 
     def forget(self, set_uid: str) -> None:
         """The set is gone."""
