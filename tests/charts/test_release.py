@@ -9,6 +9,7 @@ import pytest_asyncio
 import yaml
 
 from daemon import names
+from tests.charts.fixtures import served
 from tests.charts.rendering import (
     CHART,
     EVERYTHING,
@@ -18,6 +19,7 @@ from tests.charts.rendering import (
     helm,
     of_kind,
     render,
+    the,
 )
 from tests.testbed.accounts import make_account
 from tests.testbed.api import Api
@@ -90,6 +92,20 @@ async def test_what_is_said_after_an_installation_names_the_next_command(empty: 
 
     assert f"kubectl -n {NAMESPACE} rollout status daemonset/inplaced-agent" in said
     assert "kubectl -n default wait --for=condition=Ready imagepulljob/first" in said
+
+
+async def test_what_is_left_to_openkruise_is_said_and_missed_where_it_is_not_there(empty: Api) -> None:
+    left = ("--set", "crds.install=false,controller.enabled=false")
+    missed = "This API server does not serve them: install OpenKruise"
+    alone = await install(empty, *left)
+    await empty.apply(*map(_as_somebody_else_s, of_kind("CustomResourceDefinition")))
+    await served(empty, the("CustomResourceDefinition", f"nodeimages.{names.KRUISE_GROUP}"), "v1beta1")
+
+    beside = await run_helm(empty, "upgrade", RELEASE, str(CHART), *left)
+
+    assert missed in alone
+    assert "jobs stay as they are unless OpenKruise's manager takes them up" in alone
+    assert missed not in beside
 
 
 async def test_the_example_in_the_notes_is_right(empty: Api) -> None:

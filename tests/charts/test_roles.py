@@ -12,30 +12,52 @@ from tests.testbed.api import Api
 from tests.testbed.cluster import Cluster
 from tests.testbed.processes import until
 
+PULLER = "inplaced-puller"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SEEN = ("workloadrestarts", "containerrecreaterequests", "imagepulljobs", "imagelistpulljobs", "clonesets")
+JOBS = ("imagepulljobs", "imagelistpulljobs")
 MAY = [
     *((role, "list", plural) for role in ("view", "edit", "admin") for plural in SEEN),
     *((role, "create", plural) for role in ("edit", "admin") for plural in SEEN[:2]),
     *((role, "patch", "workloadrestarts") for role in ("edit", "admin")),
+    *(("puller", verb, plural) for verb in ("list", "watch", "create", "patch", "delete") for plural in JOBS),
+    ("puller-everywhere", "create", "imagepulljobs"),
+    *(("puller-everywhere", verb, "nodeimages") for verb in ("get", "list", "watch")),
 ]
 MAY_NOT = [
     *(("view", verb, plural) for verb in ("create", "patch", "delete") for plural in SEEN),
     *((role, "create", plural) for role in ("edit", "admin") for plural in SEEN[2:]),
     *((role, "patch", f"{plural}/status") for role in ("edit", "admin") for plural in SEEN),
-    *((role, "list", "nodeimages") for role in ("view", "edit", "admin")),
+    *((role, "list", "nodeimages") for role in ("view", "edit", "admin", "puller")),
+    *(("puller-everywhere", verb, "nodeimages") for verb in ("create", "patch", "delete")),
+    *(("puller-everywhere", "patch", f"{plural}/status") for plural in ("nodeimages", *JOBS)),
+    *(
+        ("puller-everywhere", "create", plural)
+        for plural in ("containerrecreaterequests", "workloadrestarts")
+    ),
 ]
 
 
 def roles(values: Mapping[str, Any] | None = None) -> list[Document]:
     """The roles for people."""
     found = of_kind("ClusterRole", render(values))
-    return [each for each in found if any("aggregate-to" in label for label in each["metadata"]["labels"])]
+    return [each for each in found if is_for_people(each)]
+
+
+def is_for_people(role: Document) -> bool:
+    aggregated = any("aggregate-to" in label for label in role["metadata"]["labels"])
+    return aggregated or role["metadata"]["name"] == PULLER
 
 
 def test_there_are_none_where_they_are_not_wanted() -> None:
-    assert len(roles()) == 2
-    assert roles({"roles": {"aggregate": False}}) == []
+    assert len(roles()) == 3
+    assert roles({"roles": {"aggregate": False, "puller": False}}) == []
+
+
+def test_nobody_may_pull_because_the_release_is_there() -> None:
+    bound = [each["roleRef"]["name"] for each in render() if each["kind"].endswith("RoleBinding")]
+
+    assert PULLER not in bound
 
 
 async def allowed(api: Api, role: str, verb: str, resource: str) -> bool:
@@ -45,7 +67,7 @@ async def allowed(api: Api, role: str, verb: str, resource: str) -> bool:
         "group": names.OWN_GROUP if plural == "workloadrestarts" else names.KRUISE_GROUP,
         "resource": plural,
         "subresource": subresource,
-        "namespace": "default",
+        "namespace": "" if plural == "nodeimages" else "default",
     }
     spec = {"user": f"a-{role}", "resourceAttributes": attributes}
     answer = await api.request("POST", REVIEWS, {"spec": spec})
@@ -57,18 +79,11 @@ async def people(cluster: Cluster) -> Api:
     """A cluster with a user for each role in the namespace default."""
     api = cluster.api
     await api.apply(*roles())
-    for role in ("view", "edit", "admin"):
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
-        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": f"a-{role}"}
-        await api.apply(
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": f"a-{role}", "namespace": "default"},
-                "roleRef": reference,
-                "subjects": [subject],
-            }
-        )
+    for role, name in {"view": "view", "edit": "edit", "admin": "admin", "puller": PULLER}.items():
+        binding = (f"a-{role}", f"--clusterrole={name}", f"--user=a-{role}")
+        await api.kubectl("--namespace=default", "create", "rolebinding", *binding)
+    everywhere = (f"--clusterrole={PULLER}", "--user=a-puller-everywhere")
+    await api.kubectl("create", "clusterrolebinding", "pullers", *everywhere)
 
     async def put_together() -> bool:
         return await allowed(api, "admin", "create", "workloadrestarts") and await allowed(
