@@ -7,18 +7,32 @@ from typing import Final, TextIO
 from daemon.cli.output import Paint, clean, took
 from daemon.cli.reporting import Lines
 from daemon.cli.shares import NodeFailure, Tracked, remark_of
+from daemon.cli.why import UNSEEN
 
 PAUSE: Final = 2.0
 """Seconds between two lines that only count on."""
+ASKED: Final = "asked"
+"""What is said of a job that was just made."""
 
 
 def counts(tracked: Tracked) -> str:
     """How far a job is: nodes that have the image, that pull it, that failed."""
     status = tracked.job.status
+    if status.start_time is None and not status.conditions:
+        return _not_counted(tracked)
     said = [f"{status.succeeded} of {status.desired} nodes"]
     said += [f"{len(tracked.running)} pulling"] if tracked.running else []
     said += [f"{status.failed} failed"] if status.failed else []
     return ", ".join(said)
+
+
+def _not_counted(tracked: Tracked) -> str:
+    """The same while the job says nothing of itself: one of many tells it later than its nodes."""
+    if tracked.running:
+        return f"{len(tracked.running)} pulling"
+    if tracked.shares or tracked.seconds <= UNSEEN:
+        return ASKED
+    return "nobody has taken it up; is the controller running?"
 
 
 def result_line(tracked: Tracked, paint: Paint) -> str:
@@ -27,7 +41,7 @@ def result_line(tracked: Tracked, paint: Paint) -> str:
     if tracked.gone:
         return f"{paint('failed', 'red')}  {image}  the job was removed before its end was seen"
     if not tracked.ended:
-        return f"{paint('pending', 'yellow')} {image}  {counts(tracked)} after {took(tracked.seconds)}"
+        return f"{paint('pending', 'yellow')} {image}  after {took(tracked.seconds)}: {counts(tracked)}"
     if tracked.succeeded:
         return (
             f"{paint('ok', 'green')}      {image}  on {_nodes(status.succeeded)} in {took(tracked.seconds)}"
@@ -89,9 +103,10 @@ class LineReporter(Lines):
     def _progress(self, every: Sequence[Tracked]) -> list[str]:
         lines = []
         for item in every:
-            if not item.ended and self._counts.get(item.name) != counts(item):
-                self._counts[item.name] = counts(item)
-                lines.append(f"{clean(item.image)}: {counts(item)}")
+            said = counts(item)
+            if not item.ended and said not in {ASKED, self._counts.get(item.name)}:
+                self._counts[item.name] = said
+                lines.append(f"{clean(item.image)}: {said}")
         if lines:
             self._told_at = time.monotonic()
         return lines

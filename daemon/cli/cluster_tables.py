@@ -120,9 +120,7 @@ def _found(cluster: Cluster, kind: str, name: str, namespace: str, release: str)
         yield from why_job(job, scene)
     for each in lists:
         yield from why_list(each, _children(cluster, each), scene)
-    if kind in _NODES and (
-        name in scene.node_images or (not (jobs or lists or scene.nodes_hidden) and _is_node(cluster, name))
-    ):
+    if kind in _NODES and (name in scene.node_images or _is_node(cluster, name, scene, certain=bool(kind))):
         yield from why_node(name, scene)
         yield from why_node_pods(cluster, name)
 
@@ -134,9 +132,13 @@ def _children(cluster: Cluster, made: ImageListPullJob) -> list[ImagePullJob]:
     ]
 
 
-def _is_node(cluster: Cluster, name: str) -> bool:
-    """Whether there is one of that name, as far as may be known."""
-    return bool(cluster.visible(LOCAL_NODES, only(name))) or LOCAL_NODES.plural in cluster.hidden
+def _is_node(cluster: Cluster, name: str, scene: Scene, *, certain: bool) -> bool:
+    """Whether it is a node without a NodeImage: where nodes are hidden, if one is *certain* to be meant."""
+    if scene.nodes_hidden:
+        return False
+    return bool(cluster.visible(LOCAL_NODES, only(name))) or (
+        certain and LOCAL_NODES.plural in cluster.hidden
+    )
 
 
 def jobs(cluster: Cluster, namespace: str, *, wide: bool, form: Form) -> Exit:

@@ -56,20 +56,13 @@ def why_job(job: ImagePullJob, scene: Scene) -> Iterator[str]:
     open_ones = [share for share in shares if share.phase != "Succeeded"]
     yield from some(open_ones, lambda share: f"  {share.node}: {_share(share, _beside(share, scene), scene)}")
     told = {share.node for share in shares}
-    lost = "" if scene.nodes_hidden else "; its reason is no longer in its NodeImage"
-    yield from some(
-        [node for node in job.status.failed_nodes if node not in told], lambda node: f"  {node}: failed{lost}"
-    )
-    if scene.nodes_hidden and not _is_everywhere(job):
-        yield from _without_nodes(job)
-
-
-def _without_nodes(job: ImagePullJob) -> Iterator[str]:
-    """What is known to somebody who may not read what the nodes say."""
+    untold = [node for node in job.status.failed_nodes if node not in told]
+    yield from some(untold, lambda node: f"  {node}: failed")
     ready = condition_of(job.status.conditions, "Ready")
-    if job.status.completion_time is not None and job.status.failed and ready is not None:
+    if untold and ready is not None and job.status.completion_time is not None:
         yield f"  {clean(ready.message)}"
-    yield "  what its nodes say is not shown: that needs the right to list nodeimages, which you have not"
+    if scene.nodes_hidden and not _is_everywhere(job):
+        yield "  what its nodes say is not shown: that needs the right to list nodeimages, which you have not"
 
 
 def _beside(share: Share, scene: Scene) -> Sequence[Share]:

@@ -108,5 +108,8 @@ def test_why_says_where_it_was_not_allowed_to_look(
 
     assert run(fake, "why", "nothing") == 1
     assert "not looked at, as you may not list them: pods, nodeimages;" in capsys.readouterr().err
+    refuse(fake, "nodes")
+    assert run(fake, "why", "nothing") == 1
+    assert "not looked at" in capsys.readouterr().err
     assert run(fake, "why", "pj/nothing") == 1
     assert capsys.readouterr().err == "error: there is no pj 'nothing' in namespace shop\n"

@@ -137,6 +137,13 @@ def test_a_failure_that_is_listed_is_not_told_in_the_headline_too() -> None:
     assert line.startswith("  n1: failed. ImageNotFound: gone")
 
 
+def test_a_failure_that_the_node_forgot_is_told_by_the_job() -> None:
+    ready = Condition(type="Ready", status="False", reason="Denied", message="1 of 1 nodes failed; n1: no")
+    over = job(desired=1, failed=1, failed_nodes=("n1",), completion_time=NOW, conditions=(ready,))
+
+    assert list(why_job(over, scene()))[1:] == ["  n1: failed", "  1 of 1 nodes failed; n1: no"]
+
+
 def a_list(*, images: int = 2, **status: Any) -> ImageListPullJob:
     return ImageListPullJob(
         metadata=ObjectMeta(name="list", namespace="shop", uid="u2"),
