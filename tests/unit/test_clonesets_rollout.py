@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +157,25 @@ def test_pods_of_a_kind_are_scattered() -> None:
     order = names_of(for_update(seen(settings, *mains, *others).pods, settings))
 
     assert [name[0] for name in order] == ["o", "m", "o", "o", "m", "o"]
+
+
+@pytest.mark.parametrize(("mains", "others"), [(2, 4), (3, 3), (1, 5), (5, 2), (0, 3)])
+def test_pods_that_change_one_by_one_are_scattered_as_they_were_from_the_beginning(
+    mains: int, others: int
+) -> None:
+    settings = replace(SETTINGS, scatter=(ScatterTerm(key="role", value="main"),), max_unavailable=1)
+    pods = {f"m{i}": pod(f"m{i}", OLD, labels={"role": "main"}) for i in range(mains)}
+    pods |= {f"o{i}": pod(f"o{i}", OLD) for i in range(others)}
+    whole = names_of(for_update(seen(settings, *pods.values()).pods, settings))
+
+    order = []
+    while len(order) < len(pods):
+        stale = [each for name, each in pods.items() if name not in order]
+        changed = [pod(name, NEW, labels=pods[name].metadata.labels) for name in order]
+        (moved, *_) = for_update(seen(settings, *stale).pods, settings, seen(settings, *changed).pods)
+        order.append(moved.name)
+
+    assert order == whole
 
 
 @given(worlds)

@@ -5,13 +5,14 @@ The order is that of Kubernetes' ReplicaSets (controller.ActivePodsWithRanks): w
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from daemon import names
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import selects
+from daemon.objects.workloads import ScatterTerm
 from daemon.workloads.clonesets.settings import Settings
 from daemon.workloads.clonesets.views import PREPARING_DELETE, PREPARING_UPDATE, PodView, condition_of, holds
 
@@ -32,13 +33,16 @@ def for_deletion(views: Iterable[PodView]) -> list[PodView]:
     return sorted(found, key=lambda view: (view.state != PREPARING_DELETE, *_least_useful(view, beside)))
 
 
-def for_update(views: Iterable[PodView], settings: Settings) -> list[PodView]:
+def for_update(
+    views: Iterable[PodView], settings: Settings, changed: Collection[PodView] = ()
+) -> list[PodView]:
     """*views*, the first to change in front: those held for it, those that do not serve, then by priority.
 
-    Among equals, those whose nodes are prepared come first.
+    Among equals, those whose nodes are prepared come first. *changed* are those that went before, so that a
+    later look goes on with the same order.
     """
     ranked = sorted(views, key=lambda view: _by_update(view, settings))
-    return _scattered(ranked, settings) if settings.scatter else ranked
+    return _scattered(ranked, settings, changed) if settings.scatter else ranked
 
 
 def _least_useful(view: PodView, beside: Counter[str]) -> Rank:
@@ -82,20 +86,28 @@ def _order(pod: LocalPod, key: str) -> int:
     return int(found.group()) if found is not None else -1
 
 
-def _scattered(views: Sequence[PodView], settings: Settings) -> list[PodView]:
+def _scattered(views: Sequence[PodView], settings: Settings, changed: Collection[PodView]) -> list[PodView]:
     """The same pods; those that carry one of the labels are put at equal distances among the others."""
     result = list(views)
     for term in settings.scatter:
-        marked = [view for view in result if view.pod.metadata.labels.get(term.key) == term.value]
-        others = [view for view in result if view.pod.metadata.labels.get(term.key) != term.value]
-        result = _spread(marked, others)
+        before = Counter(_is_marked(view, term) for view in changed)
+        parts = [[view for view in result if _is_marked(view, term) is each] for each in (True, False)]
+        result = _spread(parts, (before[True], before[False]))
     return result
 
 
-def _spread(few: Sequence[PodView], many: Sequence[PodView]) -> list[PodView]:
-    places = [((i + 0.5) / len(few), 0, i) for i in range(len(few))]
-    places += [((i + 0.5) / len(many), 1, i) for i in range(len(many))]
-    return [(few, many)[which][i] for _, which, i in sorted(places)]
+def _is_marked(view: PodView, term: ScatterTerm) -> bool:
+    return view.pod.metadata.labels.get(term.key) == term.value
+
+
+def _spread(parts: Sequence[Sequence[PodView]], before: Sequence[int]) -> list[PodView]:
+    """Each of *parts* over the whole way, of which so many of its kind as *before* says went first."""
+    places = [
+        ((gone + i + 0.5) / (gone + len(part)), which, i)
+        for which, (part, gone) in enumerate(zip(parts, before, strict=True))
+        for i in range(len(part))
+    ]
+    return [parts[which][i] for _, which, i in sorted(places)]
 
 
 def _cost(pod: LocalPod) -> int:

@@ -36,7 +36,9 @@ def surplus(seen: Snapshot) -> Sequence[PodView]:
     untouched = [
         view for view in live if view.picked and not has_begun(view.pod, seen.update_revision, seen.now)
     ]
-    return for_update(untouched, seen.settings)[-missing:]
+    left = {view.uid for view in untouched}
+    changed = [view for view in live if view.updated and view.uid not in left]
+    return for_update(untouched, seen.settings, changed)[-missing:]
 
 
 def plan_rollout(seen: Snapshot, unable: Collection[str] = ()) -> RolloutPlan:
@@ -50,7 +52,7 @@ def plan_rollout(seen: Snapshot, unable: Collection[str] = ()) -> RolloutPlan:
     back = [view for view in live if view.updated and view.state == PREPARING_UPDATE and not view.busy]
     if settings.paused or settings.policy == "OnDelete":
         return RolloutPlan(release=back)
-    order = for_update(stale, settings)
+    order = for_update(stale, settings, [view for view in live if view.updated])
     able = [view for view in order if view.uid not in unable]
     count = max(len(stale) - settings.partition, 0)
     wanted = able[:count]
