@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
@@ -17,9 +18,13 @@ async def _labelled(world: CloneSetWorld, *values: str, **strategy: Any) -> dict
     await world.settled()
     pods = [pod["metadata"]["name"] for pod in world.pods()]
     for pod, value in zip(pods, values, strict=True):
-        world.patch_pod(pod, lambda it, value=value: it["metadata"]["labels"].update(kind=value))
+        world.patch_pod(pod, partial(_mark, value=value))
     await _known(world, len(pods))
     return dict(zip(pods, values, strict=True))
+
+
+def _mark(pod: dict[str, Any], value: str) -> None:
+    pod["metadata"]["labels"]["kind"] = value
 
 
 async def _known(world: CloneSetWorld, count: int) -> None:

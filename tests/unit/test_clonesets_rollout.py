@@ -168,7 +168,7 @@ def test_pods_that_change_one_by_one_are_scattered_as_they_were_from_the_beginni
     pods |= {f"o{i}": pod(f"o{i}", OLD) for i in range(others)}
     whole = names_of(for_update(seen(settings, *pods.values()).pods, settings))
 
-    order = []
+    order: list[str] = []
     while len(order) < len(pods):
         stale = [each for name, each in pods.items() if name not in order]
         changed = [pod(name, NEW, labels=pods[name].metadata.labels) for name in order]
