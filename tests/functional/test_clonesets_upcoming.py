@@ -221,6 +221,37 @@ async def test_only_pods_that_will_change_are_told() -> None:
         assert len(_told(world)) == 1
 
 
+async def test_pods_that_a_raised_partition_lets_go_are_told_so_and_a_rollout_that_is_off_leaves_no_job() -> (
+    None
+):
+    async with _world() as (world, agents):
+        for node in NODES:
+            agents.reasons[node] = "PullFailed"
+        world.set_image("app:2")
+        await world.until(lambda: len(_told(world)) == 3)
+        await world.until(lambda: world.condition("FailedUpdate").get("status") == "True")
+
+        world.change(updateStrategy={**IN_PLACE, "partition": 3})
+        await world.settled()
+        await world.until(lambda: not _told(world) and not _jobs(world))
+
+        assert world.condition("FailedUpdate")["status"] == "False"
+        assert world.images() == ["app:1"] * 3
+
+
+async def test_a_rollout_that_stands_at_its_partition_keeps_the_images_for_the_pods_that_follow() -> None:
+    async with _world() as (world, agents):
+        agents.reasons[NODES[0]] = agents.reasons[NODES[1]] = "Pulling"
+        world.set_image("app:2")
+        await world.until(lambda: world.images() == ["app:1", "app:1", "app:2"])
+
+        world.change(updateStrategy={**IN_PLACE, "partition": 2})
+        await world.settled()
+        await world.until(lambda: not _told(world))
+
+        assert len(_jobs(world)) == 1
+
+
 async def test_the_first_pods_change_unprepared_where_the_set_wants_updated_ones_first() -> None:
     strategy = {"inPlaceUpdateStrategy": {"imagePreDownloadMinUpdatedReadyPods": 1}}
     async with _world(updateStrategy={**IN_PLACE, **strategy}) as (world, _):

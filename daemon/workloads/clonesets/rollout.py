@@ -41,6 +41,18 @@ def surplus(seen: Snapshot) -> Sequence[PodView]:
     return for_update(untouched, seen.settings, changed)[-missing:]
 
 
+def staying(seen: Snapshot) -> Sequence[PodView]:
+    """Pods that stay at an older revision for now, as all that may change are through, or none may in place.
+
+    While more must change, it may be any of them; of a rollout that is paused, nobody knows.
+    """
+    settings = seen.settings
+    stale = [view for view in seen.live if not view.updated and not view.doomed]
+    if settings.paused or (settings.in_place and len(stale) > settings.partition):
+        return ()
+    return stale
+
+
 def plan_rollout(seen: Snapshot, unable: Collection[str] = ()) -> RolloutPlan:
     """Plan for one moment. Available pods move only as far as enough stay (``max_unavailable``).
 

@@ -12,7 +12,7 @@ from daemon.objects.images import NodeImage
 from daemon.objects.meta import Key, OwnerReference
 from daemon.objects.next_revisions import next_revision_of
 from daemon.objects.workloads import CloneSet, InPlaceUpdateStrategy, IntOrText
-from daemon.workloads.clonesets.rollout import RolloutPlan
+from daemon.workloads.clonesets.rollout import RolloutPlan, staying
 from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.settings import in_place_strategy_of, share
 from daemon.workloads.clonesets.views import PodView
@@ -114,11 +114,16 @@ class Upcoming:
         return known
 
     async def tidy(self, run: Run) -> None:
-        """Take back what pods were told that stay what they are, and when all are through, the jobs."""
+        """Take back what pods were told that stay what they are, and the jobs when there is no use for them.
+
+        While some pods have changed and others are kept from it, the nodes of those keep the images.
+        """
         seen = run.observe()
-        told = (view.pod for view in seen.live if view.updated and not view.busy)
-        await self._announcing.withdraw([pod for pod in told if next_revision_of(pod) is not None])
-        if all(view.updated and not view.busy for view in seen.live):
+        through = [view for view in seen.live if view.updated and not view.busy]
+        stay = staying(seen)
+        told = [view.pod for view in (*through, *stay) if next_revision_of(view.pod) is not None]
+        await self._announcing.withdraw(told)
+        if len(seen.live) in {len(through), len(stay)} or not run.settings.in_place:
             self.forget(run.obj.metadata.key)
             await self._announcing.end(_owner(run.obj), run.obj.metadata.namespace)
 
