@@ -1,5 +1,7 @@
 """Rollouts of a CloneSet that replace its pods: how many at once, which, and what stays."""
 
+from typing import Any
+
 from daemon import names
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
 
@@ -183,3 +185,39 @@ async def test_a_stuck_rollout_is_freed_by_a_mended_template() -> None:
 
         assert world.images() == ["app:2"] * 2
         assert world.condition(names.STALLED)["status"] == "False"
+
+
+def _defaulted(template: dict[str, Any], **container: Any) -> dict[str, Any]:
+    """*template* once a webhook has filled in its defaults, as OpenKruise's does with every edit."""
+    (app,) = template["spec"]["containers"]
+    logs = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
+    filled = {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
+    filled |= {"securityContext": {}, "terminationGracePeriodSeconds": 30}
+    containers = [{**app, "resources": {}, **logs, **container}]
+    return {**template, "spec": {**template["spec"], **filled, "containers": containers}}
+
+
+async def test_defaults_that_a_webhook_fills_in_change_no_pod() -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, updateStrategy={"type": "InPlaceIfPossible"}))
+        await world.settled()
+        uids, before = world.uids(), len(world.writes())
+
+        world.change(template=_defaulted(world.stored()["spec"]["template"]))
+        await world.settled()
+
+        assert world.uids() == uids
+        assert not [each for each in world.writes()[before:] if "pods" in each or "revisions" in each]
+
+
+async def test_an_edit_with_which_a_webhook_fills_in_defaults_replaces_no_pod() -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, updateStrategy={"type": "InPlaceIfPossible"}))
+        await world.settled()
+        uids = world.uids()
+
+        template = world.stored()["spec"]["template"]
+        world.change(template=_defaulted(template, image="app:2", imagePullPolicy="Always"))
+        await world.settled()
+
+        assert (world.uids(), world.images()) == (uids, ["app:2"] * 2)
