@@ -72,13 +72,21 @@ def out_of_traffic(pod: LocalPod, now: datetime, message: str) -> list[dict[str,
     return conditions
 
 
-def back_in_traffic(pod: LocalPod, now: datetime) -> list[dict[str, Any]]:
-    """The conditions that change then: the gate, where it is shut, and what was said of the preparation."""
+def untold(pod: LocalPod) -> Tags:
+    """The annotation that tells what the pod becomes, taken away where there is one."""
+    return {key: None for key in (names.NEXT_REVISION_ANNOTATION,) if key in pod.metadata.annotations}
+
+
+def back_in_traffic(pod: LocalPod, now: datetime, *, still_told: bool = False) -> list[dict[str, Any]]:
+    """The conditions that change then: the gate, where it is shut, and what was said of the preparation.
+
+    That stays where the pod is *still_told* what it becomes next.
+    """
     told = {each.type: each.status for each in pod.status.conditions}
     gate, conditions = names.IN_PLACE_UPDATE_READY, []
     if told.get(gate) != "True" and any(each.condition_type == gate for each in pod.spec.readiness_gates):
         conditions.append(condition(pod, gate, "True", now))
-    if names.NEXT_REVISION_READY in told:
+    if names.NEXT_REVISION_READY in told and not still_told:
         conditions.append({"type": names.NEXT_REVISION_READY, "$patch": "delete"})
     return conditions
 

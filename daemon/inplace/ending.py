@@ -12,6 +12,7 @@ from daemon.inplace.observing import Observed, Records, Write, condition_of, is_
 from daemon.inplace.records import State, merged_metadata, patched_metadata, same_revision
 from daemon.inplace.targets import Done, Failed, Options, Progress, Waiting
 from daemon.inplace.verifying import missing, unreadable
+from daemon.objects.next_revisions import next_revision_of
 
 
 def end_grace(seen: Observed, records: Records) -> Write | Progress:
@@ -114,8 +115,10 @@ def _settle(seen: Observed) -> Write | Done:
     """Back in traffic, on exactly the version that was looked at; what the workload wants said then, is."""
     pod, target = seen.pod, seen.target
     unsaid = any(pod.metadata.labels.get(key) != text for key, text in target.done.labels.items())
-    conditions = documents.back_in_traffic(pod, seen.now)
-    over = {key: None for key in (names.NEXT_REVISION_ANNOTATION,) if key in pod.metadata.annotations}
+    told = next_revision_of(pod)
+    newer = told is not None and told.revision != target.revision  # which waits for its turn
+    conditions = documents.back_in_traffic(pod, seen.now, still_told=newer)
+    over = documents.untold(pod) if not newer else {}
     if not conditions and not unsaid and not over:
         return Done()
     document = documents.with_extras(

@@ -92,13 +92,14 @@ class PodUpdates:
             pod = done
         return Waiting("Changed", "the pod changes faster than it can be decided on", _AFTER_CONFLICTS)
 
-    async def leave(self, pod: LocalPod) -> float | None:
-        """Give *pod*, which nobody controls, back to its traffic as soon as it runs what it should.
+    async def leave(self, pod: LocalPod, why: str) -> float | None:
+        """Give *pod*, whose update nobody ends, back to its traffic as soon as it runs what it should.
 
+        *why* is told in an Event.
         Returns the seconds after which to call again, None where a change of the pod is waited for. Raises
         the ApiError of a write that failed, NotFoundError and ConflictError among them.
         """
-        step = give_back(pod, self._clock.now())
+        step = give_back(pod, self._clock.now(), why)
         if isinstance(step, Write):
             await self._patched(pod, step)
         return step.look_again_in if isinstance(step, Waiting) else None

@@ -53,6 +53,14 @@ def is_put_off(pod: LocalPod) -> bool:
     return state is not None and state.has_next
 
 
+def is_unfinished(pod: LocalPod, now: datetime, *, resized: bool) -> bool:
+    """Whether something of an update that stands on *pod* has not come about; its resize, if *resized*."""
+    records = records_of(pod)
+    if is_put_off(pod) or restarting(pod, records, now):
+        return True
+    return resized and records.state is not None and bool(missing(pod, records.state, now))
+
+
 def _restarts(pod: LocalPod, state: State, now: datetime) -> tuple[Missing, ...]:
     return (*_images(pod, state, now), *_environments(pod, state, now))
 

@@ -191,7 +191,11 @@ def _defaulted(template: dict[str, Any], **container: Any) -> dict[str, Any]:
     """*template* once a webhook has filled in its defaults, as OpenKruise's does with every edit."""
     (app,) = template["spec"]["containers"]
     logs = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
-    filled = {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
+    filled: dict[str, Any] = {
+        "dnsPolicy": "ClusterFirst",
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+    }
     filled |= {"securityContext": {}, "terminationGracePeriodSeconds": 30}
     containers = [{**app, "resources": {}, **logs, **container}]
     return {**template, "spec": {**template["spec"], **filled, "containers": containers}}

@@ -1,5 +1,6 @@
 """Pods without the readiness gate of updates in place: only their records tell that they change."""
 
+from daemon import names
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
 
 ONE_BY_ONE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
@@ -49,3 +50,28 @@ async def test_one_that_has_to_restart_yet_is_unavailable_while_its_set_is_pause
         await _seen(world)
 
         await world.until(lambda: world.status()["availableReplicas"] == 2)
+
+
+async def test_one_that_an_update_hook_kept_out_of_traffic_comes_back() -> None:
+    hook = {"inPlaceUpdate": {"labelsHandler": {"guard": "on"}, "markPodNotReady": True}}
+    async with cloneset_world() as world:
+        made = spec(1, updateStrategy={"type": "ReCreate"}, lifecycle=hook)
+        made["template"]["metadata"] = {"labels": {"app": "web", "guard": "on"}}
+        world.apply(made)
+        await world.settled()
+        world.change(updateStrategy=ONE_BY_ONE)
+        world.set_image("app:2")
+        await world.until(lambda: _state(world) == "PreparingUpdate")
+        name = world.pods()[0]["metadata"]["name"]
+
+        world.patch_pod(name, lambda it: it["metadata"]["labels"].pop("guard"))
+        await world.until(lambda: _state(world) == "Updated")
+        world.patch_pod(name, lambda it: it["metadata"]["labels"].update(guard="on"))
+        await world.settled()
+
+        assert (world.images(), _state(world)) == (["app:2"], "Normal")
+
+
+def _state(world: CloneSetWorld) -> str:
+    found: str = world.pods()[0]["metadata"]["labels"].get(names.LIFECYCLE_STATE_LABEL, "")
+    return found

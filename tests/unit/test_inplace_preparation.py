@@ -11,7 +11,7 @@ from daemon.inplace.diff import MustRecreate
 from daemon.inplace.observing import Observed
 from daemon.inplace.planner import plan
 from daemon.inplace.targets import Done, Failed, Waiting
-from tests.unit.inplace_world import BEGIN, SimulatedPod, advance, shown, target_of
+from tests.unit.inplace_world import BEGIN, HASH, SimulatedPod, advance, shown, target_of
 from tests.unit.revisions import container, revision
 
 OLD, NEW = revision(container("app", "a:1")), revision(container("app", "a:2"))
@@ -111,10 +111,18 @@ def test_a_silent_agent_is_not_waited_for() -> None:
     assert not isinstance(step, Waiting)
 
 
-def test_a_pod_that_stays_what_it_is_loses_the_announcement() -> None:
+def test_a_pod_that_is_what_it_was_told_loses_the_announcement() -> None:
     world = _announced(**_answer("Pulling"))
+    world.document["metadata"]["labels"][HASH] = "web-new"
 
-    assert advance(world, target_of(OLD, OLD, revision="web-old")) == Done()
+    assert advance(world, target_of(OLD, OLD)) == Done()
     assert [each.step for each in world.writes] == ["GiveBack"]
     assert not world.condition(names.NEXT_REVISION_READY)
     assert names.NEXT_REVISION_ANNOTATION not in world.document["metadata"]["annotations"]
+
+
+def test_a_pod_that_is_verified_anew_keeps_the_announcement_of_another_revision() -> None:
+    world = _announced(**_answer("Pulling"))
+
+    assert advance(world, target_of(OLD, OLD, revision="web-old")) == Done()
+    assert world.writes == []

@@ -63,8 +63,8 @@ def by_itself(view: PodView, settings: Settings) -> Turn | None:
             return Turn(NORMAL) if come else None
         case "Updating" if not view.busy:
             return Turn(after_update(settings), release=UPDATE_KEY)
-        case "Normal" if not view.busy and (stale := _stale_key(view)):
-            return Turn(NORMAL, release=stale)
+        case "Normal" | "Updated" if not view.busy and (stale := _stale_key(view)):
+            return Turn(view.state, release=stale)
         case "Updated" if not hooks.in_place_update.holds or hooks.in_place_update.all_on(view.pod):
             return Turn(NORMAL, release=UPDATE_KEY)
         case _:

@@ -50,7 +50,7 @@ class Orphans:
         try:
             if _HELD in blockers(pod):
                 await self._readiness.unblock(key, pod.metadata.uid, _HELD)
-            return await self._updates.leave(pod)
+            return await self._updates.leave(pod, "nobody controls this pod any more")
         except NotFoundError:
             return None
         except ConflictError:  # adopted, or its kubelet told of it: the watch says so, too

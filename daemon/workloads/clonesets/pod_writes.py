@@ -19,7 +19,7 @@ from daemon.objects.revisions import PersistentVolumeClaim
 from daemon.workloads.clonesets.lifecycle import USER_AGENT, Turn
 from daemon.workloads.clonesets.making import ID_ALPHABET, ID_LENGTH, NewPod
 from daemon.workloads.clonesets.surroundings import SetSurroundings
-from daemon.workloads.clonesets.views import shut_gates
+from daemon.workloads.clonesets.views import NORMAL, shut_gates
 
 T = TypeVar("T")
 
@@ -76,21 +76,29 @@ class PodWrites:
             informer.learn(left)
 
     async def turn(self, pod: LocalPod, turn: Turn, *, labels: Mapping[str, str] | None = None) -> LocalPod:
-        """Bring the pod to another state of its life, out of traffic first. Raises ApiError's kinds."""
+        """Bring the pod to another state of its life, out of traffic first. Raises ApiError's kinds.
+
+        A turn to the state that it is in only lets it into traffic again.
+        """
         key, uid = pod.metadata.key, pod.metadata.uid
         if turn.acquire:
             await self._readiness.block(key, uid, Blocker(USER_AGENT, turn.acquire))
+        state = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
+        if turn.state != state or labels:
+            pod = await self._stated(pod, turn, labels or {})
+        if turn.release and Blocker(USER_AGENT, turn.release) in blockers(pod):
+            await self._readiness.unblock(key, uid, Blocker(USER_AGENT, turn.release))
+        return pod
+
+    async def _stated(self, pod: LocalPod, turn: Turn, labels: Mapping[str, str]) -> LocalPod:
         stamp = self._around.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata: dict[str, Any] = {
-            "labels": {**turn.labels, **(labels or {}), names.LIFECYCLE_STATE_LABEL: turn.state},
+            "labels": {**turn.labels, **labels, names.LIFECYCLE_STATE_LABEL: turn.state},
             "annotations": {names.LIFECYCLE_TIMESTAMP_ANNOTATION: stamp},
         }
         if turn.finalizers:  # the list is merged: one that somebody took off meanwhile stays off
             metadata["finalizers"] = _absent(turn.finalizers, pod)
-        pod = await self.patch(pod, {"metadata": metadata})
-        if turn.release and Blocker(USER_AGENT, turn.release) in blockers(pod):
-            await self._readiness.unblock(key, uid, Blocker(USER_AGENT, turn.release))
-        return pod
+        return await self.patch(pod, {"metadata": metadata})
 
     async def patch(self, pod: LocalPod, document: dict[str, Any], subresource: str = "") -> LocalPod:
         """Merge *document* into exactly this pod. Raises ApiError's kinds."""

@@ -26,6 +26,7 @@ from daemon.workloads.clonesets.views import (
     NORMAL,
     PREPARING_DELETE,
     PREPARING_NORMAL,
+    UPDATING,
     is_changing,
     same_revision,
     was_changed,
@@ -46,8 +47,8 @@ class Updates(Protocol):
         """Make the writes that can be made now. Raises ConflictError, NotFoundError or another ApiError."""
         ...
 
-    async def leave(self, pod: LocalPod) -> float | None:
-        """Give a pod that nobody controls back to its traffic; return when to come again. Raises ApiError."""
+    async def leave(self, pod: LocalPod, why: str) -> float | None:
+        """Give a pod whose update nobody ends back to its traffic; return when to come again."""
         ...
 
 
@@ -162,7 +163,9 @@ class Stepping:
             return None
         order = self._orders.get(pod.metadata.uid)
         target = self._target(obj, pod, order)
-        if target is None or (order is None and not (was_changed(pod) or self._is_changing(pod))):
+        if target is None:
+            return await self._updates.leave(pod, "the revision that this pod is of is not known any more")
+        if order is None and not (was_changed(pod) or self._is_changing(pod)):
             return None
         self._at_work.add(pod.metadata.uid)
         try:
@@ -226,11 +229,11 @@ class Stepping:
         """Where the pod is to come: where it was sent, else where it says that it is on its way to."""
         stored = self._around.revisions_of(obj)
         now = named(stored, pod.metadata.labels.get(names.TEMPLATE_HASH_LABEL, ""))
-        new = named(stored, order.revision) if order is not None else now
+        new = (named(stored, order.revision) if order is not None else None) or now
         if new is None:
             return None
         settings = settings_of(obj)
-        begun, done = self._extras(pod, settings)
+        begun, done = self._extras(pod, settings, at_rest=order is None and not self._is_changing(pod))
         return Target(
             revision=new.metadata.name,
             labels=labels_for(new.metadata.name),
@@ -241,11 +244,15 @@ class Stepping:
             done=done,
         )
 
-    def _extras(self, pod: LocalPod, settings: Settings) -> tuple[Extras, Extras]:
-        """The states of the pod's life that go into the writes of its update, so that they cost none."""
+    def _extras(self, pod: LocalPod, settings: Settings, *, at_rest: bool) -> tuple[Extras, Extras]:
+        """The states of the pod's life that go into the writes of its update, so that they cost none.
+
+        A pod *at_rest*, which is only verified anew, has been through them.
+        """
         state = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) or NORMAL
         begun = during_update(settings)
-        if state == PREPARING_DELETE or (state == PREPARING_NORMAL and not begun):
+        resting = at_rest and state != UPDATING
+        if resting or state == PREPARING_DELETE or (state == PREPARING_NORMAL and not begun):
             return Extras(), Extras()  # what becomes of it is the matter of other hooks than the update's
         if settings.hooks.in_place_update.mark_not_ready:
             return self._state(begun), Extras()  # given back to traffic in a write of its own

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import names
-from daemon.inplace.observing import records_of
+from daemon.inplace.abandoned import is_kept_out
 from daemon.inplace.preparation import Preparation, Prepared, Preparing, Unprepared, preparation_of
-from daemon.inplace.verifying import is_put_off, restarting
+from daemon.inplace.verifying import is_put_off, is_unfinished
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT
 from daemon.workloads.clonesets.settings import Settings
@@ -162,7 +162,7 @@ def view_of(
         unprepared=_unprepared(prepared, settings),
         picked=picked,
         shut=bool(shut_gates(pod)),
-        proving=changing and not has_gate(pod, names.IN_PLACE_UPDATE_READY),
+        proving=changing and not is_kept_out(pod),
     )
 
 
@@ -224,12 +224,14 @@ def is_changing(pod: LocalPod, now: datetime) -> bool:
     if any(annotations.get(each) for each in _GRACES):
         return True
     begun = any(annotations.get(each) for each in _STATES)
-    if has_gate(pod, names.IN_PLACE_UPDATE_READY):
-        gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
-        # Its first update takes a pod out of traffic before anything else stands on it.
-        return begun if gate is None else gate.status != "True" or is_put_off(pod)
     updating = pod.metadata.labels.get(names.LIFECYCLE_STATE_LABEL) == UPDATING
-    return begun and (updating or is_put_off(pod) or bool(restarting(pod, records_of(pod), now)))
+    if not has_gate(pod, names.IN_PLACE_UPDATE_READY):
+        return begun and is_unfinished(pod, now, resized=updating)
+    gate = condition_of(pod, names.IN_PLACE_UPDATE_READY)
+    if gate is None or gate.status != "True":
+        # Its first update takes a pod out of traffic before anything else stands on it.
+        return begun or gate is not None
+    return is_put_off(pod) or (updating and is_unfinished(pod, now, resized=True))
 
 
 def has_begun(pod: LocalPod, revision: str, now: datetime) -> bool:

@@ -1,0 +1,127 @@
+"""A new leader finds pods as another left them, and writes nothing that need not be written."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from daemon import names
+from daemon.kube.access import Fixed
+from daemon.kube.client import ApiClient
+from daemon.metrics import Metrics
+from tests.fakes.apiserver import FakeApiServer
+from tests.fakes.kubelet import SimulatedKubelet
+from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
+
+IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
+GUARD = {"inPlaceUpdate": {"labelsHandler": {"guard": "on"}}}
+
+
+class Cluster:
+    """An API server with a kubelet, and one leader after the other."""
+
+    def __init__(self, server: FakeApiServer, kubelet: SimulatedKubelet) -> None:
+        self.server = server
+        self._kubelet = kubelet
+
+    @asynccontextmanager
+    async def led(self) -> AsyncIterator[CloneSetWorld]:
+        metrics = Metrics()
+        async with controlling(self.server, metrics) as known:
+            yield CloneSetWorld(self.server, self._kubelet, metrics, *known)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with (
+        FakeApiServer() as server,
+        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
+        SimulatedKubelet(client).playing() as kubelet,
+    ):
+        yield Cluster(server, kubelet)
+
+
+def guard(world: CloneSetWorld, text: str | None) -> None:
+    """Put the handler on all pods, or take it off."""
+    for pod in world.pods():
+
+        def change(it: dict[str, Any]) -> None:
+            it["metadata"]["labels"].update(guard=text)
+            if text is None:
+                del it["metadata"]["labels"]["guard"]
+
+        world.patch_pod(pod["metadata"]["name"], change)
+
+
+def states(world: CloneSetWorld) -> list[str]:
+    return [pod["metadata"]["labels"][names.LIFECYCLE_STATE_LABEL] for pod in world.pods()]
+
+
+async def _looked_at_all(world: CloneSetWorld) -> None:
+    """Wait until the leader has come to each set and pod, another set being the last."""
+    world.apply(spec(1, selector={"matchLabels": {"app": "last"}}, template=_other()), name="last")
+    await world.settled("last")
+    world.server.remove("clonesets", "last", NAMESPACE)
+
+
+def _other() -> dict[str, Any]:
+    return {
+        "metadata": {"labels": {"app": "last"}},
+        "spec": {"containers": [{"name": "app", "image": "last:1"}]},
+    }
+
+
+def _written_to_web(world: CloneSetWorld, since: int) -> list[str]:
+    return [
+        f"{each.verb} {each.resource} {each.body}"
+        for each in world.server.requests[since:]
+        if each.verb == "patch" and each.resource.startswith("pods") and each.name.startswith("web-")
+        if each.headers.get("User-Agent") == "inplaced"
+    ]
+
+
+async def test_pods_that_are_through_with_an_update_and_its_hook_are_left_alone(cluster: Cluster) -> None:
+    made = spec(2, updateStrategy=IN_PLACE, lifecycle=GUARD)
+    made["template"]["metadata"] = {"labels": {"app": "web", "guard": "on"}}
+    async with cluster.led() as world:
+        world.apply(made)
+        await world.settled()
+        world.set_image("app:2")
+        await world.until(lambda: states(world) == ["PreparingUpdate"] * 2)
+        guard(world, None)
+        await world.until(lambda: states(world) == ["Updated"] * 2)
+        guard(world, "on")
+        await world.settled()
+
+    before, events = len(cluster.server.requests), len(world.events())
+    async with cluster.led() as world:
+        await _looked_at_all(world)
+
+        assert _written_to_web(world, before) == []
+        assert states(world)[-2:] == ["Normal"] * 2
+        assert "InPlaceUpdateSucceeded" not in {reason for reason, _ in world.events()[events:]}
+
+
+async def test_pods_that_were_told_of_a_newer_revision_stay_told(cluster: Cluster) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(2, updateStrategy=IN_PLACE))
+        await world.settled()
+        world.set_image("app:2")
+        await world.settled()
+    told = '{"revision":"web-newer","images":{"app":"app:3"}}'
+    async with cluster.led() as world:
+        world.change(updateStrategy={**IN_PLACE, "paused": True})
+        world.set_image("app:3")
+        await world.until(lambda: world.status()["observedGeneration"] == 4)
+        for pod in world.pods():
+            world.patch_pod(
+                pod["metadata"]["name"],
+                lambda it: it["metadata"]["annotations"].update({names.NEXT_REVISION_ANNOTATION: told}),
+            )
+
+    before = len(cluster.server.requests)
+    async with cluster.led() as world:
+        await _looked_at_all(world)
+
+        assert _written_to_web(world, before) == []
