@@ -74,6 +74,8 @@ class CentralController:
         self._started_at = self._clock.now()
         self._election = Election(self._client, Key(config.namespace, names.ELECTION_LEASE), config.identity)
         self._leading: Leading | None = None
+        self._hindrance = ""
+        """Why the leader cannot begin; empty when it has, or has not tried."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand for election and lead until told to stop. Raises ListenError or AccessError."""
@@ -103,9 +105,13 @@ class CentralController:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return (await self._client.served(NODE_IMAGES, names.KRUISE_VERSIONS)).version
+                version = (await self._client.served(NODE_IMAGES, names.KRUISE_VERSIONS)).version
             except (ApiError, AccessError) as error:
+                self._hindrance = str(error)
                 log.warning("cannot lead yet", error=str(error), retry_in=pause)
+            else:
+                self._hindrance = ""
+                return version
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE)
 
@@ -128,14 +134,22 @@ class CentralController:
         return (Check("loop", ok=True),)
 
     def ready(self) -> Sequence[Check]:
-        """A leader must follow the cluster; one that stands by is ready to take over."""
+        """A leader must follow the cluster; one that stands by must see another, and be able to take over."""
         leading = self._leading
         if leading is None:
-            leader = self._election.leader or "nobody"
-            return (Check("leader", ok=True, message=f"stands by; {leader} leads"),)
+            return (self._standing_by(),)
         behind = leading.behind
         message = f"the API server has not been followed for {behind:.0f} s" if behind else ""
         return (Check("leader", ok=True, message="leads"), Check("api", ok=not behind, message=message))
+
+    def _standing_by(self) -> Check:
+        if self._election.leading:
+            return Check(
+                "leader", ok=False, message=f"leads, but has not begun: {self._hindrance or 'starts'}"
+            )
+        leader, trouble = self._election.leader or "nobody", self._election.trouble
+        message = f"stands by; {leader} leads{f'; {trouble}' if trouble else ''}"
+        return Check("leader", ok=bool(self._election.leader) and not trouble, message=message)
 
     def flags(self) -> Mapping[str, Any]:
         """Every setting with its value."""

@@ -59,8 +59,8 @@ class Election:
         self._held_from = 0.0
         """The loop's time when the last renewal of ours that came through was sent."""
         self._leading = False
-        self._broken = False
-        """Whether the last try failed: an outage is told once."""
+        self.trouble = ""
+        """Why the Lease could not be looked at or written when that was last tried; empty when it could."""
         self._overtaken = False
         """Whether the last try failed since the Lease was written to meanwhile."""
 
@@ -133,16 +133,17 @@ class Election:
             if self.leader != self._identity:
                 await self._look()
             if not self._may_claim():
+                self.trouble = ""
                 return False
             await self._claim()
         except (ChangedError, TakenError):
             return await self._lose()
         except ApiError as error:
-            tell = log.debug if self._broken else log.warning
+            tell = log.debug if self.trouble else log.warning  # an outage is told once
             tell("the lease cannot be had", lease=str(self._key), error=str(error))
-            self._broken = True
+            self.trouble = str(error)
             return False
-        self._broken = False
+        self.trouble = ""
         self._held_from = began
         return True
 
