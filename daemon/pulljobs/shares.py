@@ -194,8 +194,7 @@ class JobShares:
         if status is not None and status.phase == "Succeeded" and status.completion_time is not None:
             return State.SUCCEEDED, None
         before = self.tally.state_of(name)
-        if before in {State.SUCCEEDED, State.FAILED}:
-            assert before is not None
+        if before is State.SUCCEEDED or before is State.FAILED:
             return before, self.tally.failure_of(name)  # another job asked anew: our answer stands
         if status is not None and self._has_failed(status):
             return State.FAILED, status
