@@ -26,8 +26,6 @@ T = TypeVar("T", bound=ApiObject)
 
 log = structlog.get_logger()
 
-_PAGE = 500
-"""Objects of one page of a list, as client-go asks for."""
 _WATCH_SECONDS = (300, 600)
 """How long the server is to keep a watch open: spread, so that watches do not all begin anew at once."""
 
@@ -81,7 +79,7 @@ class ApiClient:
     async def list(self, resource: Resource[T], selection: Selection = EVERYTHING) -> Listed[T]:
         """Read all objects of *selection*, page by page. Objects that cannot be read are left out."""
         try:
-            return await self._pages(resource, selection, _PAGE)
+            return await self._pages(resource, selection, resource.page)
         except ExpiredError:  # the pages were turned too slowly: all at once, then, as client-go does
             return await self._pages(resource, selection, 0)
 

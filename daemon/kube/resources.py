@@ -45,6 +45,8 @@ class Resource(msgspec.Struct, Generic[T], frozen=True):
     """What is left of an object once it is decoded; by default all of it."""
     packed: bool = False
     """Whether a copy lies packed: where there are many objects, rarely read, and memory is dear."""
+    page: int = 500
+    """Objects in one page of a list: as many as client-go asks for, fewer where each can be large."""
 
     @property
     def kind(self) -> str:
@@ -77,7 +79,9 @@ _KRUISE = (names.KRUISE_GROUP, names.KRUISE_VERSIONS[0])
 IMAGE_PULL_JOBS = Resource(ImagePullJob, *_KRUISE, "imagepulljobs")
 IMAGE_LIST_PULL_JOBS = Resource(ImageListPullJob, *_KRUISE, "imagelistpulljobs")
 NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False)
-CLUSTER_NODE_IMAGES = Resource(NodeImage, *_KRUISE, "nodeimages", namespaced=False, read=slim_images.read)
+CLUSTER_NODE_IMAGES = Resource(
+    NodeImage, *_KRUISE, "nodeimages", namespaced=False, read=slim_images.read, page=50
+)
 """Those of all nodes as the controller reads them."""
 RECREATE_REQUESTS = Resource(ContainerRecreateRequest, *_KRUISE, "containerrecreaterequests")
 WORKLOAD_RESTARTS = Resource(WorkloadRestart, names.OWN_GROUP, names.OWN_VERSION, "workloadrestarts")

@@ -24,7 +24,7 @@ from daemon.kube.errors import (
     UnreadableError,
 )
 from daemon.kube.patches import merge_patch
-from daemon.kube.resources import IMAGE_PULL_JOBS, SECRETS
+from daemon.kube.resources import CLUSTER_NODE_IMAGES, IMAGE_PULL_JOBS, SECRETS
 from daemon.metrics import Metrics
 from daemon.objects.images import Secret
 from daemon.objects.meta import ObjectMeta
@@ -160,6 +160,16 @@ async def test_a_long_list_comes_in_pages(here: World) -> None:
     assert len({job.metadata.name for job in listed.objects}) == 1201
     assert here.server.count("list") == 3
     assert listed.resource_version == str(here.server.storage.revision)
+
+
+async def test_objects_that_can_be_large_come_in_shorter_pages(here: World) -> None:
+    for number in range(120):
+        here.server.store("nodeimages", {"metadata": {"name": f"node-{number}"}, "spec": {}})
+
+    listed = await here.client.list(CLUSTER_NODE_IMAGES)
+
+    assert len(listed.objects) == 120
+    assert here.server.count("list") == 3
 
 
 async def test_pages_that_expired_are_asked_for_in_one(here: World) -> None:
