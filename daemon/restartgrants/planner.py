@@ -34,6 +34,8 @@ class Observed:
     """By UID, the monotonic seconds from when on labels and annotations count as settled."""
     refused: frozenset[str] = frozenset()
     """UIDs of pods whose image the API server did not let us change."""
+    barred: frozenset[str] = frozenset()
+    """UIDs of pods that the API server did not let us grant anything: they stand in no other's way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def plan(seen: Observed) -> Plan:
     for pod in sorted(pods, key=lambda pod: (pod.metadata.uid not in away, pod.metadata.name)):
         containers = {} if _is_restarting(pod) or _is_changing(pod) else drifted(pod)
         free = pod.metadata.uid in away or len(away) < budget(pod, len(pods)).pods
-        if not containers or not free:
+        if not containers or not free or pod.metadata.uid in seen.barred:
             continue
         images = _aliases(seen, pod, containers)
         pause = seen.settled_at.get(pod.metadata.uid, -inf) - seen.monotonic

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 _PATIENCE = 600.0
 """Seconds until an image is changed again of a pod that the API server did not let us change."""
+_BARRED = 60.0
+"""Seconds until a pod is granted something again that the API server did not let us write to."""
 
 
 class RestartGrants:
@@ -53,6 +55,8 @@ class RestartGrants:
         self._settled_at: dict[str, float] = {}
         self._refused: dict[str, float] = {}
         """By UID, until when no image is changed."""
+        self._barred: dict[str, float] = {}
+        """By UID, until when nothing is granted."""
         self.controller: Controller[str] = Controller("restart-grants", self.reconcile, metrics, workers=4)
 
     def watch(self) -> None:
@@ -66,6 +70,7 @@ class RestartGrants:
         if before is not None and not same:
             self._settled_at.pop(before.metadata.uid, None)
             self._refused.pop(before.metadata.uid, None)
+            self._barred.pop(before.metadata.uid, None)
         for pod in (before, after):
             if pod is not None:
                 self._add(pod)
@@ -81,6 +86,7 @@ class RestartGrants:
         """Grant what may restart now of the pods of one owner."""
         now = self._clock.monotonic()
         self._refused = {uid: until for uid, until in self._refused.items() if until > now}
+        self._barred = {uid: until for uid, until in self._barred.items() if until > now}
         made = plan(
             Observed(
                 pods=[pod for pod in self._pods.indexed(BY_CONTROLLER, owner) if group_of(pod)],
@@ -89,14 +95,19 @@ class RestartGrants:
                 strategy=self._strategy,
                 settled_at=self._settled_at,
                 refused=frozenset(self._refused),
+                barred=frozenset(self._barred),
             )
         )
-        for grant in made.grants:
-            await self._apply(grant)
+        given = [await self._apply(grant) for grant in made.grants]
+        if not all(given):  # others may go in the place of those that may not
+            return 0.0
         return made.again_in if isfinite(made.again_in) else None
 
-    async def _apply(self, grant: Grant) -> None:
-        """Write it on exactly the pod that was looked at, as it was: else it is decided anew."""
+    async def _apply(self, grant: Grant) -> bool:
+        """Write it on exactly the pod that was looked at, as it was: else it is decided anew.
+
+        Returns whether the API server lets us.
+        """
         pod = grant.pod
         try:
             told = await self._client.patch(
@@ -106,15 +117,18 @@ class RestartGrants:
                 subresource="" if grant.images else "status",
             )
         except NotFoundError:
-            return
+            return True
         except (ForbiddenError, RefusedError) as error:
             if not grant.images:
-                raise
+                log.warning("restart not granted", pod=str(pod.metadata.key), error=str(error))
+                self._barred[pod.metadata.uid] = self._clock.monotonic() + _BARRED
+                return False
             log.warning("image left as it is", pod=str(pod.metadata.key), error=str(error))
             self._refused[pod.metadata.uid] = self._clock.monotonic() + _PATIENCE
             raise ConflictError(str(error)) from error  # decided anew: by stopping
         self._pods.learn(told)
         log.info("restart granted", pod=str(pod.metadata.key), containers=sorted(grant.containers))
+        return True
 
 
 def _document(grant: Grant) -> Mapping[str, Any]:

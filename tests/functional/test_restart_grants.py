@@ -128,6 +128,17 @@ async def test_the_next_pod_goes_when_the_first_is_back(centre: Centre) -> None:
     assert centre.grant("web-1") == ""
 
 
+async def test_a_pod_that_may_not_be_written_to_keeps_no_other_from_its_restart(centre: Centre) -> None:
+    centre.store("web-1", colour="blue")
+    centre.store("web-2", colour="blue")
+    centre.server.fail(Fault(verb="patch", resource="pods/status", name="web-1", status=403, times=10_000))
+
+    async with centre.leads():
+        await centre.server.until(lambda: bool(centre.grant("web-2")))
+
+    assert centre.grant("web-1") == ""
+
+
 async def test_a_new_leader_grants_nothing_twice(centre: Centre) -> None:
     centre.store("web-1", colour="blue")
     async with centre.leads():
