@@ -10,6 +10,7 @@ from daemon import names
 from daemon.kube.access import Fixed
 from daemon.kube.client import ApiClient
 from daemon.metrics import Metrics
+from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.kubelet import SimulatedKubelet
 from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
@@ -125,3 +126,58 @@ async def test_pods_that_were_told_of_a_newer_revision_stay_told(cluster: Cluste
         await _looked_at_all(world)
 
         assert _written_to_web(world, before) == []
+
+
+async def test_a_pod_in_mid_update_whose_revision_is_not_known_any_more_is_not_kept_from_its_traffic(
+    cluster: Cluster,
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE))
+        await world.settled()
+        world.change(updateStrategy={**IN_PLACE, "paused": True})
+        await world.settled()
+    name = world.pods()[0]["metadata"]["name"]
+    lost = {"controller-revision-hash": "web-lost", "pod-template-hash": "lost"}
+    world.patch_pod(name, lambda it: it["metadata"]["labels"].update(lost))
+    stored = cluster.server.document("pods", name, NAMESPACE)
+    out = {"type": names.IN_PLACE_UPDATE_READY, "status": "False", "reason": "StartInPlaceUpdate"}
+    others = [each for each in stored["status"]["conditions"] if each["type"] != out["type"]]
+    status = {**stored["status"], "conditions": [*others, out]}
+    kind = cluster.server.kinds["pods"]
+    cluster.server.storage.update(kind, (NAMESPACE, name), {**stored, "status": status}, status=True)
+
+    async with cluster.led() as world:
+        await world.until(lambda: "InPlaceUpdateAbandoned" in {reason for reason, _ in world.events()})
+
+        assert _gate(world) == "True"
+
+
+async def test_an_update_to_a_revision_that_is_forgotten_meanwhile_does_not_keep_its_pod_from_traffic(
+    cluster: Cluster,
+) -> None:
+    async with cluster.led() as world:
+        world.apply(spec(1, updateStrategy=IN_PLACE, revisionHistoryLimit=0))
+        await world.settled()
+        fault = Fault(verb="patch", resource="pods", user_agent="inplaced", status=500, times=10_000)
+        cluster.server.fail(fault)
+        world.set_image("app:2")
+        await world.until(lambda: fault.met > 0)
+
+        world.change(updateStrategy={**IN_PLACE, "paused": True})
+        world.set_image("app:3")
+        await world.until(lambda: _recorded(world) == {"app:1", "app:3"})
+        fault.times = 0
+        await world.until(lambda: _gate(world) == "True")
+
+        assert world.images() == ["app:1"]
+
+
+def _recorded(world: CloneSetWorld) -> set[str]:
+    """The images of the revisions that are stored."""
+    stored = world.server.storage.of("controllerrevisions").values()
+    return {each["data"]["spec"]["template"]["spec"]["containers"][0]["image"] for each in stored}
+
+
+def _gate(world: CloneSetWorld) -> str:
+    told: dict[str, str] = {each["type"]: each["status"] for each in world.pods()[0]["status"]["conditions"]}
+    return told[names.IN_PLACE_UPDATE_READY]

@@ -68,15 +68,16 @@ def test_what_becomes_of_a_pod_by_itself(view: PodView, settings: Settings, beco
     assert (turn.state if turn is not None else None) == becomes
 
 
+@pytest.mark.parametrize("state", ["Normal", "Updated"])
 @pytest.mark.parametrize("key", [UPDATE_KEY, DELETE_KEY])
-def test_a_key_that_was_left_on_a_pod_of_which_nothing_is_wanted_is_taken_off(key: str) -> None:
+def test_a_key_that_was_left_on_a_pod_of_which_nothing_is_wanted_is_taken_off(key: str, state: str) -> None:
     message = f'[{{"userAgent":"Lifecycle","key":"{key}"}}]'
     told = LocalPodCondition(type="KruisePodReady", status="False", message=message)
-    view = one("Normal")
+    view = one(state, NONE)
     status = structs.replace(view.pod.status, conditions=(*view.pod.status.conditions, told))
     left = replace(view, pod=structs.replace(view.pod, status=status))
 
-    assert by_itself(left, MARKED) == Turn("Normal", release=key)
+    assert by_itself(left, MARKED) == Turn(state, release=key)
     assert by_itself(replace(left, busy=True), MARKED) is None
 
 
