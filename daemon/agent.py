@@ -18,6 +18,7 @@ from daemon.cri.runtimes import Runtimes
 from daemon.cri.sockets import Candidate, candidates
 from daemon.debug.server import DebugServer
 from daemon.debug.sockets import ListenError
+from daemon.debug.sources import Following
 from daemon.engine.lifecycle import run_parts, stop_on_signals
 from daemon.engine.watchdog import Watchdog
 from daemon.kube.access import Access, AccessError, InCluster
@@ -164,7 +165,8 @@ class Agent:
     def _join(self, kind: Resource[NodeImage], session: aiohttp.ClientSession, local: Local) -> Member:
         cluster = Cluster(self._client, kind, self._metrics, self._clock, session)
         member = self._member = Member(self._config, cluster, local)
-        self._overview.attach(member.node, member.informer, member.pods)
+        following: Mapping[str, Following] = {"api": member.informer, "pods": member.pods.pods}
+        self._overview.attach(member.node, following, member.pods)
         return member
 
     async def _work(self, member: Member, stop: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from daemon import __version__
 from daemon.config import AgentConfig
-from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
+from daemon.debug.sources import Check, Following, PullAnswer, PullRequest, RefusedError, followed
 from daemon.debug.views import JobView, NodeView, PodsView, PullView
 from daemon.engine.changes import Changes
 from daemon.engine.clock import Clock
@@ -15,15 +15,6 @@ from daemon.settings import shown
 
 _WAITS = "waits for the API server"
 _RUNNING = frozenset({"Pulling", "Unpacking", "BackingOff", "Waiting"})
-
-
-class Following(Protocol):
-    """A copy of objects on the API server."""
-
-    @property
-    def behind(self) -> float:
-        """Seconds for which the copy has been known to be out of date, 0 while it follows."""
-        ...
 
 
 class ShowsPods(Protocol):
@@ -43,14 +34,14 @@ class ClusteredOverview:
         self._clock = clock
         self._started_at = clock.now()
         self._node: NodeHalf | None = None
-        self._following: Following | None = None
+        self._following: Mapping[str, Following] = {}
         self._pods: ShowsPods | None = None
         self.api_problem = "not asked yet"
         """Why the API server cannot be followed yet; not read after ``attach``."""
         self.changes = Changes()
 
-    def attach(self, node: NodeHalf, following: Following, pods: ShowsPods) -> None:
-        """Show that node, whose object is followed by *following*, and its *pods*."""
+    def attach(self, node: NodeHalf, following: Mapping[str, Following], pods: ShowsPods) -> None:
+        """Show that node and its *pods*; it is ready while it is *following* all of these, by their names."""
         self._node, self._following, self._pods = node, following, pods
         self.changes.announce()
 
@@ -78,14 +69,12 @@ class ClusteredOverview:
     def ready(self) -> Sequence[Check]:
         """Whether the node learns of work and can do it."""
         runtime = self._node.runtime_problem if self._node is not None else _WAITS
-        return (Check("runtime", ok=not runtime, message=runtime), self._api())
+        return (Check("runtime", ok=not runtime, message=runtime), *self._api())
 
-    def _api(self) -> Check:
-        if self._following is None:
-            return Check("api", ok=False, message=self.api_problem)
-        behind = self._following.behind
-        message = f"the API server has not been followed for {behind:.0f} s" if behind else ""
-        return Check("api", ok=not behind, message=message)
+    def _api(self) -> Sequence[Check]:
+        if not self._following:
+            return (Check("api", ok=False, message=self.api_problem),)
+        return [followed(name, following) for name, following in self._following.items()]
 
     def flags(self) -> Mapping[str, Any]:
         """Every setting with its value."""

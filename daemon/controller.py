@@ -13,7 +13,7 @@ from daemon import __version__, logs, names
 from daemon.config import ControllerConfig
 from daemon.debug.server import DebugServer
 from daemon.debug.sockets import ListenError
-from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError
+from daemon.debug.sources import Check, PullAnswer, PullRequest, RefusedError, followed
 from daemon.debug.views import NodeView
 from daemon.engine.changes import Changes
 from daemon.engine.lifecycle import stop_on_signals
@@ -138,9 +138,7 @@ class CentralController:
         leading = self._leading
         if leading is None:
             return (self._standing_by(),)
-        behind = leading.behind
-        message = f"the API server has not been followed for {behind:.0f} s" if behind else ""
-        return (Check("leader", ok=True, message="leads"), Check("api", ok=not behind, message=message))
+        return (Check("leader", ok=True, message="leads"), followed("api", *leading.followed))
 
     def _standing_by(self) -> Check:
         if self._election.leading:

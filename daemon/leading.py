@@ -206,11 +206,11 @@ class Leading:
         )
 
     @property
-    def behind(self) -> float:
-        """Seconds for which changes may have been missed, of kinds that were followed before."""
+    def followed(self) -> Sequence[Informer[Any]]:
+        """What is to be up to date: kinds that need not be installed, from their first time on."""
         sets = self._clone_sets.informers if self._clone_sets is not None else ()
-        once = [informer for informer in (self._workload_restarts.restarts, *sets) if informer.followed_since]
-        return max(informer.behind for informer in (*self.informers, *once))
+        once = (self._workload_restarts.restarts, *sets)
+        return (*self.informers, *(each for each in once if each.followed_since))
 
     async def run(self) -> None:
         """Lead until cancelled."""

@@ -8,12 +8,34 @@ from msgspec import Struct
 from daemon.debug.views import NodeView
 
 
+class Following(Protocol):
+    """A copy of objects on the API server."""
+
+    @property
+    def behind(self) -> float:
+        """Seconds for which the copy has been known to be out of date, 0 while it follows."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why it is; empty while it follows, and before the first failure."""
+        ...
+
+
 class Check(Struct, frozen=True):
     """One line of ``/readyz?verbose``."""
 
     name: str
     ok: bool
     message: str = ""
+
+
+def followed(name: str, *copies: Following) -> Check:
+    """Whether all the copies follow; if not, for how long and why."""
+    worst = max(copies, key=lambda each: each.behind)
+    why = f": {worst.problem}" if worst.problem else ""
+    message = f"the API server has not been followed for {worst.behind:.0f} s{why}" if worst.behind else ""
+    return Check(name, ok=not worst.behind, message=message)
 
 
 class PullRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -106,6 +106,8 @@ class Follower(Generic[T]):
         """Set when all objects have been told of once."""
         self.lost_at: float | None = None
         """The loop's time since when changes may be missed; None while they come."""
+        self.problem = ""
+        """Why they may be, as the last failure has it; empty while they come, and before the first."""
         self.followed_since = 0.0
         """The loop's time since when no change was missed, or 0."""
 
@@ -149,11 +151,13 @@ class Follower(Generic[T]):
 
     def _restart(self, reason: str, error: Exception | None) -> None:
         self._metrics.watch_restarts.labels(self._resource.plural, reason).inc()
-        if error is not None and self.lost_at is None:
+        if error is None:
+            return
+        tell = log.debug if self.problem else log.warning  # an outage is told once
+        tell("watch broke", resource=self._resource.plural, reason=reason, error=str(error))
+        self.problem = str(error)
+        if self.lost_at is None:
             self.lost_at = asyncio.get_running_loop().time()
-            log.warning("watch broke", resource=self._resource.plural, reason=reason, error=str(error))
-        elif error is not None:
-            log.debug("watch broke again", resource=self._resource.plural, reason=reason, error=str(error))
 
     async def _follow(self) -> None:
         if not self._version and self._streams:
@@ -224,6 +228,7 @@ class Follower(Generic[T]):
         if self._watching is not None:
             self._watching.reschedule(None)
         self._own.arm()
+        self.problem = ""
         now = self._opened_at = asyncio.get_running_loop().time()
         if self.lost_at is not None:
             log.info("follows", resource=self._resource.plural, after=round(now - self.lost_at, 3))

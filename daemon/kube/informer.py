@@ -58,6 +58,11 @@ class Informer(Generic[T]):
         return 0.0 if lost_at is None else asyncio.get_running_loop().time() - lost_at
 
     @property
+    def problem(self) -> str:
+        """Why changes may have been missed, as the last failure has it; empty while the watch brings them."""
+        return self._follower.problem
+
+    @property
     def followed_since(self) -> float:
         """The loop's time since when no change was missed; 0 before the first time."""
         return self._follower.followed_since

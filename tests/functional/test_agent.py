@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon.debug.views import NodeView
+from tests.fakes.apifaults import Fault
 from tests.functional.agent_world import NODE, AgentWorld, agent_world, wanting
 from tests.functional.standalone_world import Process
 
@@ -230,6 +231,21 @@ async def test_it_is_not_ready_without_a_runtime_and_says_why(cluster: AgentWorl
 
     assert "runtime" in said
     assert "ok" in alive
+
+
+async def test_it_is_not_ready_while_it_may_not_see_its_pods_and_says_why(cluster: AgentWorld) -> None:
+    cluster.store(wanting())
+    cluster.server.fail(Fault(status=403, resource="pods", times=1000))
+
+    async with cluster.running() as agent:
+        await cluster.until(lambda: cluster.node_image().get("status"), "the node's half works")
+        said = await agent.get("/readyz?verbose")
+        ready = (await agent.view()).ready
+
+    assert "[+]api ok" in said
+    assert "[-]pods failed: the API server has not been followed for" in said
+    assert "Forbidden" in said
+    assert not ready
 
 
 async def test_a_node_without_an_object_waits_for_it(cluster: AgentWorld) -> None:

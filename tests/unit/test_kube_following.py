@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import structlog
 
 from daemon.kube.client import Listed
 from daemon.kube.errors import ApiError, ExpiredError, RefusedError, ServerError
@@ -97,6 +98,22 @@ def follower(source: Scripted, seen: Seen | None = None) -> Follower[ImagePullJo
 
 
 COMPLETE: Jobs = [Changed(job("web", 5)), Marked("7", complete=True)]
+
+
+@pytest.mark.looptime
+async def test_what_hinders_it_is_warned_of_once_an_outage_also_before_the_first_time() -> None:
+    refused, away = ServerError("watch", message="no"), ServerError("watch", message="away")
+    watched = follower(Scripted([refused, refused, COMPLETE, away, away, COMPLETE], ends=True))
+
+    with structlog.testing.capture_logs() as logged:
+        assert watched.problem == ""
+        async with running(watched.run()):
+            await watched.synced.wait()
+            assert watched.problem == ""
+            await asyncio.sleep(60.0)
+
+    warned = [each["error"] for each in logged if each["log_level"] == "warning"]
+    assert [error.split(" (")[0] for error in warned] == ["watch: no", "watch: away"]
 
 
 @pytest.mark.looptime
