@@ -17,6 +17,7 @@ from daemon.inplace.targets import NOT_SCHEDULED, Failed, Progress, Target, Wait
 from daemon.inplace.verifying import missing, restarting, unproven
 from daemon.objects.local_pods import LocalPod, LocalPodCondition
 from daemon.objects.next_revisions import WOULD_NOT_FIT, about
+from daemon.objects.restart_grants import has_opted_in
 
 _REFUSED = "Refused"
 _REFUSED_AGAIN = 60.0
@@ -37,7 +38,7 @@ def begin(seen: Observed, records: Records) -> Write | Progress:
     change = left_of(pod, touched, target.new)
     out = is_out(pod)
     if not out:
-        held = _refusal(seen) or _hindrance(seen, change)
+        held = _refusal(seen) or _unasked(pod, change) or _hindrance(seen, change)
         if held is not None:
             return held
     if not out and _must_be_out(pod, change):
@@ -46,6 +47,20 @@ def begin(seen: Observed, records: Records) -> Write | Progress:
     if out and restarts_of(pod, change) and left > 0:
         return _wait_with_grace(seen, change, left)
     return change_now(seen, records, change)
+
+
+def _unasked(pod: LocalPod, change: InPlace) -> MustRecreate | None:
+    """Why nobody would restart a container for its environment alone: the agent goes by the gate's condition.
+
+    Pods are without the gate that were made while their set replaced them.
+    """
+    alone = sorted(change.env_metadata.keys() - change.images.keys())
+    if not alone or is_gated(pod) or has_opted_in(pod):
+        return None
+    words = (
+        f"was made without the readiness gate {names.IN_PLACE_UPDATE_READY}, by which an agent is asked to"
+    )
+    return MustRecreate("NoReadinessGate", message=f"{pod.metadata.name} {words} restart {', '.join(alone)}")
 
 
 def _hindrance(seen: Observed, change: InPlace) -> Progress | None:
