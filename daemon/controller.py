@@ -155,6 +155,7 @@ class CentralController:
 
     def metrics(self) -> bytes:
         """The Prometheus text exposition."""
+        self._metrics.leading.set(self._leading is not None)
         return self._metrics.exposition()
 
     async def changed(self, seen: int) -> int:

@@ -171,6 +171,9 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=self.registry,
         )
+        self.leading = Gauge(
+            "inplaced_leading", "1 while this controller leads and works, else 0.", registry=self.registry
+        )
         self.runtime_ready = Gauge(
             "inplaced_runtime_ready",
             "1 when the runtime answers and is ready.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daemon import names
 from daemon.metrics import Metrics
 from tests.charts.rendering import EVERYTHING, of_kind, render, the
 
@@ -97,6 +98,12 @@ def test_an_alert_names_only_labels_that_it_has(rule: dict[str, Any]) -> None:
     there = set(kept[1].split(", ")) if kept else {"job", "node", "namespace", "pod", "runtime"}
 
     assert used - there == set()
+
+
+def test_the_alert_of_a_missing_leader_names_the_lease_that_is_stood_for() -> None:
+    (alert,) = [rule for rule in RULES if rule["alert"] == "InplacedNobodyLeads"]
+
+    assert f"the Lease {names.ELECTION_LEASE} " in alert["annotations"]["runbook"]
 
 
 def test_a_controller_that_is_left_out_is_not_missed() -> None:

@@ -29,6 +29,7 @@ async def test_a_leader_that_follows_the_cluster_is_ready(cluster: ControllerWor
         await cluster.agent.until(lambda: told(candidate)[0], "ready")
 
         assert told(candidate)[1].startswith("leads")
+        assert b"inplaced_leading 1.0" in candidate.metrics()
 
 
 async def test_one_that_stands_by_for_another_is_ready(cluster: ControllerWorld) -> None:
@@ -38,6 +39,7 @@ async def test_one_that_stands_by_for_another_is_ready(cluster: ControllerWorld)
             await cluster.agent.until(lambda: told(candidate)[0], "it stands by")
 
             assert told(candidate)[1] == "stands by; one leads"
+            assert b"inplaced_leading 0.0" in candidate.metrics()
 
 
 async def test_one_that_may_not_have_the_lease_is_not_and_says_why(cluster: ControllerWorld) -> None:

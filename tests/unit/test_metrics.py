@@ -17,6 +17,7 @@ COUNTED_THINGS = {
     "inplaced_pulls_waiting",
     "inplaced_pulls_running",
     "inplaced_images_pinned",
+    "inplaced_leading",
     "inplaced_runtime_ready",
     "inplaced_refused_documents",
     "inplaced_api_requests",
