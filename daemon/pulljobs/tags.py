@@ -97,9 +97,13 @@ def without_job(
 
     *among* names the repositories of which it may own tags, where that is known.
     """
-    images = dict(node_image.spec.images)
-    for name in [*images] if among is None else images.keys() & among:
-        entry = images[name]
+    wanted = node_image.spec.images
+    concerned = wanted.keys() if among is None else wanted.keys() & among
+    if not concerned:
+        return node_image.spec
+    images = dict(wanted)
+    for name in concerned:
+        entry = wanted[name]
         tags = [_disowned(tag, uid) if (name, tag.tag) != keep else tag for tag in entry.tags]
         left = tuple(tag for tag in tags if tag is not None)
         if left:
