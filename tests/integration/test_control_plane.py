@@ -10,6 +10,7 @@ from tests.testbed.accounts import as_pod_on, existing_api, make_account
 from tests.testbed.api import Api, RefusedError
 from tests.testbed.cluster_fixtures import MakeControlPlane
 from tests.testbed.processes import until
+from tests.testbed.programs import kubernetes_programs
 from tests.testbed.session import TestbedError
 
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
@@ -54,6 +55,26 @@ async def test_a_cluster_that_is_named_is_used_unless_our_kinds_are_somebody_s(
         TestbedError, match=f"{owned['name']} of the release kruise, which tests would change"
     ):
         await existing_api(tmp_path)
+
+
+async def test_programs_that_envtest_has_already_are_used(
+    make_control_plane: MakeControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = tmp_path / "used"
+    for name in ("etcd", "kube-apiserver", "kubectl"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho {name} >>{used}\nexec {kubernetes_programs()[name]} "$@"\n')
+        program.chmod(0o700)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+
+    api = (await make_control_plane()).api
+    said = await api.kubectl("get", "namespace", "default", "--output=name")
+
+    assert said.strip() == "namespace/default"
+    assert set(used.read_text().split()) == {"etcd", "kube-apiserver", "kubectl"}
+    (tmp_path / "etcd").unlink()
+    with pytest.raises(TestbedError, match=f"KUBEBUILDER_ASSETS has no etcd: {tmp_path}"):
+        await make_control_plane()
 
 
 async def test_a_pod_s_token_names_its_pod_and_node(control_plane: Api) -> None:
