@@ -31,7 +31,7 @@ from daemon.kube.resources import (
     WHOLE_PODS,
     Resource,
 )
-from daemon.kube.selections import EVERYTHING, Selection
+from daemon.kube.selections import EVERYTHING, Selection, only
 from daemon.metrics import Metrics
 from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
 from daemon.objects.local_pods import LocalPod
@@ -168,6 +168,16 @@ class Cluster:
         except NoRightError as error:
             self.hidden[resource.plural] = error
             return ()
+
+    def serves(self, resource: Resource[Kind], namespace: str) -> bool:
+        """Whether the API server knows the kind, as far as that may be seen."""
+        try:
+            self._list(resource, only("none", namespace))
+        except NotFoundError:
+            return False
+        except NoRightError:
+            return True
+        return True
 
     def read(self, resource: Resource[Kind], key: Key) -> Kind:
         """One object. Raises NotFoundError."""

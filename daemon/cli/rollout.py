@@ -14,6 +14,7 @@ from daemon.cli.usage import Exit
 from daemon.kube.informer import Informer
 from daemon.kube.resources import CLONE_SETS, WHOLE_PODS
 from daemon.kube.selections import Selection, only
+from daemon.names import PROGRAM
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.workloads import CloneSet
@@ -36,7 +37,7 @@ def status(cluster: Cluster, asked: Asked) -> Exit:
     try:
         obj = cluster.read(CLONE_SETS, key)
     except NotFoundError as error:
-        raise NotFoundError(f"there is no cloneset {asked.name!r} in namespace {asked.namespace}") from error
+        raise NotFoundError(_absence(cluster, asked)) from error
     selection = Selection(namespace=asked.namespace, labels=obj.spec.selector)
     sets = cluster.informer(CLONE_SETS, only(asked.name, asked.namespace))
     pods = cluster.informer(WHOLE_PODS, selection)
@@ -50,6 +51,14 @@ def status(cluster: Cluster, asked: Asked) -> Exit:
         code = Exit.INTERRUPTED
     _print_end(asked, code, shown)
     return code
+
+
+def _absence(cluster: Cluster, asked: Asked) -> str:
+    """Why there is no such set."""
+    if cluster.serves(CLONE_SETS, asked.namespace):
+        return f"there is no cloneset {asked.name!r} in namespace {asked.namespace}"
+    kind = f"{CLONE_SETS.plural}.{CLONE_SETS.group}"
+    return f"the cluster has no {kind}: the chart of {PROGRAM}, or of OpenKruise, installs them"
 
 
 def _follow(

@@ -250,3 +250,11 @@ def test_a_missing_right_is_told_and_not_waited_for(
     assert run(fake, "web") == 2
 
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_cluster_without_the_kind_is_said_so(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.do(lambda: fake.server.kinds.pop("clonesets"))
+
+    assert run(fake, "web") == 1
+
+    assert "the cluster has no clonesets.apps.kruise.io" in capsys.readouterr().err

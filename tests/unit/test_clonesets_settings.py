@@ -126,6 +126,11 @@ def test_one_pod_at_least_may_change_however_few_there_are() -> None:
     assert read(updateStrategy={"maxUnavailable": 0, "maxSurge": 1}).max_unavailable == 0
 
 
+@pytest.mark.parametrize("value", [0, "0%"])
+def test_one_pod_at_least_may_be_made(value: int | str) -> None:
+    assert read(scaleStrategy={"maxUnavailable": value}).scale_unavailable == 1
+
+
 def test_pods_held_for_deletion_are_left_out_by_field_or_by_label() -> None:
     obj = clone_set()
     labelled = msgspec.structs.replace(

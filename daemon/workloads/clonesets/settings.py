@@ -137,7 +137,7 @@ def settings_of(obj: CloneSet) -> Settings:
         deadline=spec.progress_deadline_seconds,
         scale_unavailable=None
         if scaling.max_unavailable is None
-        else share(scaling.max_unavailable, replicas, up=True),
+        else max(share(scaling.max_unavailable, replicas, up=True), 1),
         pods_to_delete=frozenset(scaling.pods_to_delete),
         reuse_claims=_reuses_claims(scaling),
         exclude_preparing_delete=scaling.exclude_preparing_delete or excluded,
