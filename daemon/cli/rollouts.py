@@ -17,6 +17,7 @@ from daemon.workloads.clonesets.views import (
     PREPARING_DELETE,
     PREPARING_UPDATE,
     UPDATED,
+    PodView,
     holds,
     is_changing,
     same_revision,
@@ -179,19 +180,20 @@ def _where(obj: CloneSet, pod: LocalPod, now: datetime) -> tuple[Step, str]:
     if is_changing(pod, now):
         return "Changing", _changing(pod, now)
     if not same_revision(view.revision, update):
-        return _before(pod, update, now)
+        return _before(view, update, now)
     if not pod.spec.node_name:
         return "Pending", "is on no node yet"
     return _after(pod, available=view.available, state=view.state, ripens_in=view.ripens_in)
 
 
-def _before(pod: LocalPod, update: str, now: datetime) -> tuple[Step, str]:
+def _before(view: PodView, update: str, now: datetime) -> tuple[Step, str]:
     """Of a pod that has not begun to change."""
-    match preparation_of(pod, update, now, _PATIENCE):
+    match preparation_of(view.pod, update, now, _PATIENCE):
         case Preparing(message):
             return "Preparing", message
         case Unprepared(reason, message):
-            return "Preparing", f"{reason}: {message}"
+            words = f"{reason}: {message}"
+            return ("Preparing", words) if view.unprepared else ("Waiting", f"to be replaced, since {words}")
         case _:
             return "Waiting", ""
 

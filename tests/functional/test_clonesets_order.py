@@ -1,10 +1,13 @@
-"""In which order the pods of a CloneSet change: by weights, by the numbers of labels, scattered."""
+"""In which order and when the pods of a CloneSet change: by weights, by numbers, scattered, in turn."""
 
 import asyncio
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+from daemon import names
 from tests.functional.cloneset_world import CloneSetWorld, cloneset_world, spec
 
 
@@ -73,3 +76,27 @@ async def test_pods_of_a_kind_change_at_equal_distances() -> None:
         kinds = await _labelled(world, "leader", "leader", *["web"] * 4, scatterStrategy=strategy)
 
         assert await _order(world, kinds) == ["web", "leader", "web", "web", "leader", "web"]
+
+
+async def test_the_next_pod_changes_when_the_one_before_was_ready_for_long_enough() -> None:
+    async with cloneset_world() as world:
+        world.apply(spec(2, minReadySeconds=2, updateStrategy=_one_by_one()))
+        await world.settled()
+
+        world.set_image("app:2")
+        await world.settled()
+
+        begun = {pod["metadata"]["name"]: _begun_at(pod) for pod in world.pods()}
+        first, second = sorted(world.pods(), key=lambda pod: begun[pod["metadata"]["name"]])
+        # Both times are of whole seconds.
+        assert (_begun_at(second) - _ready_at(first)).total_seconds() >= 1
+
+
+def _begun_at(pod: Mapping[str, Any]) -> datetime:
+    state = json.loads(pod["metadata"]["annotations"]["apps.kruise.io/inplace-update-state"])
+    return datetime.fromisoformat(state["updateTimestamp"])
+
+
+def _ready_at(pod: Mapping[str, Any]) -> datetime:
+    (ready,) = [each for each in pod["status"]["conditions"] if each["type"] == names.READY]
+    return datetime.fromisoformat(ready["lastTransitionTime"])

@@ -10,7 +10,14 @@ import pytest
 from daemon import names
 from daemon.cli.rollouts import UNSEEN, ended, headline, rollout_of
 from daemon.objects.local_pods import ContainerState, ContainerStatus, LocalPod, LocalPodCondition, Waiting
-from daemon.objects.workloads import CloneSet, CloneSetCondition, CloneSetStatus, UpdateStrategy
+from daemon.objects.next_revisions import about
+from daemon.objects.workloads import (
+    CloneSet,
+    CloneSetCondition,
+    CloneSetStatus,
+    InPlaceUpdateStrategy,
+    UpdateStrategy,
+)
 from tests.unit.clonesets import NEW, NOW, OLD, clone_set, pod
 
 GATE = names.IN_PLACE_UPDATE_READY
@@ -148,3 +155,35 @@ def test_the_end_tells_the_revision_or_what_is_wrong() -> None:
 
     assert ended(rollout_of(done, [], NOW)) == f"cloneset/web is at {NEW}: 1 of 2"
     assert ended(rollout_of(stuck, [], NOW)) == "cloneset/web is stuck, Updating: 1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("policy", "step", "reason"),
+    [
+        ("Wait", "Preparing", "WouldNotFit: 2 cpu are free"),
+        ("Recreate", "Waiting", "to be replaced, since WouldNotFit: 2 cpu are free"),
+    ],
+)
+def test_a_pod_whose_node_has_no_room_stays_or_is_to_be_replaced(
+    policy: Literal["Wait", "Recreate"], step: str, reason: str
+) -> None:
+    announced = {names.NEXT_REVISION_ANNOTATION: json.dumps({"revision": NEW})}
+    made = pod("a", OLD, annotations=announced)
+    answer = LocalPodCondition(
+        type=names.NEXT_REVISION_READY,
+        status="False",
+        reason="WouldNotFit",
+        message=about(NEW, "2 cpu are free"),
+    )
+    status = msgspec.structs.replace(made.status, conditions=(*made.status.conditions, answer))
+    strategy = UpdateStrategy(
+        type="InPlaceIfPossible", in_place_update_strategy=InPlaceUpdateStrategy(on_infeasible=policy)
+    )
+
+    (shown,) = rollout_of(
+        told(clone_set(replicas=1, update_strategy=strategy)),
+        [msgspec.structs.replace(made, status=status)],
+        NOW,
+    ).pods
+
+    assert (shown.step, shown.reason) == (step, reason)
