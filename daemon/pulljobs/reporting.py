@@ -132,8 +132,8 @@ class Statuses(Generic[J]):
         untold.written_at = self._clock.monotonic()
         self._silent.discard(stored.metadata.key)
         self._told(stored.metadata.key, status)
-        if _is_urgent(status):
-            self._announce_end(told)
+        if _is_urgent(status) or (_is_ready(status) and not _is_ready(stored.status)):
+            self._announce_state(told)
 
     def _told(self, key: Key, status: JobStatus) -> None:
         untold = self._untold.get(key)
@@ -143,10 +143,15 @@ class Statuses(Generic[J]):
         if _is_urgent(status):
             del self._untold[key]
 
-    def _announce_end(self, job: J) -> None:
+    def _announce_state(self, job: J) -> None:
         ready = condition_of(job.status.conditions, names.READY)
         if ready is not None:
             self._announce(job, ready.reason, ready.message, warning=ready.status != "True")
+
+
+def _is_ready(status: JobStatus) -> bool:
+    ready = condition_of(status.conditions, names.READY)
+    return ready is not None and ready.status == "True"
 
 
 def _is_urgent(status: JobStatus) -> bool:
