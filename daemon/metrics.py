@@ -197,11 +197,11 @@ class Metrics:
     def _in_place(self) -> None:
         self.inplace_steps = Counter(
             "inplaced_pod_update_writes_total",
-            "Writes to pods that change in place, by step (TakeOut, Grace, Change, Tell, GiveBack).",
+            "Writes to pods that change in place, by step (TakeOut, Grace, Change, Tell, GiveBack, Leave).",
             ["step"],
             registry=self.registry,
         )
-        for step in ("TakeOut", "Grace", "Change", "Tell", "GiveBack"):
+        for step in ("TakeOut", "Grace", "Change", "Tell", "GiveBack", "Leave"):
             self.inplace_steps.labels(step)
         self.inplace_seconds = Histogram(
             "inplaced_pod_update_duration_seconds",

@@ -196,7 +196,8 @@ class Stepping:
             self._take(pod, obj, target, Failed("FailedUpdatePod", str(error)))
             raise
         now = self._around.pods.get(key)
-        if now is None or now.metadata.uid != pod.metadata.uid:  # it went meanwhile: nobody drops it later
+        # It went meanwhile, or its set let it go: nobody drops it later.
+        if now is None or now.metadata.uid != pod.metadata.uid or self._set_of(now) is None:
             self._drop(pod.metadata.uid)
             return None
         return self._take(pod, obj, target, progress)
