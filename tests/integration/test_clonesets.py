@@ -174,3 +174,31 @@ async def test_it_is_made_scaled_and_removed(web: RealSet, images: tuple[str, st
     await web.delete()
 
     assert [each["availableReplicas"] for each in (made, more, less)] == [2, 3, 1]
+
+
+async def test_pods_that_are_let_go_in_mid_update_serve_and_the_set_made_anew_changes_them(
+    web: RealSet, images: tuple[str, str]
+) -> None:
+    def asked(grace: int) -> dict[str, Any]:
+        return {**IN_PLACE, "inPlaceUpdateStrategy": {"gracePeriodSeconds": grace}}
+
+    async def all_say(status: str) -> bool:
+        pods = await web.pods()
+        return {condition(pod, names.READY).get("status") for pod in pods} == {status}
+
+    await web.apply(web.document(containers(images), replicas=2, updateStrategy=asked(600)))
+    await web.settled()
+    before = await web.pods()
+    await web.set_image(images[1])
+    await until(lambda: all_say("False"), timeout=60, what="both pods to be out of traffic", pause=0.05)
+
+    await web.api.kubectl("delete", "cloneset", web.name, "--cascade=orphan")
+    await until(lambda: all_say("True"), timeout=60, what="both pods to be back in traffic", pause=0.05)
+    let_go = await web.pods()
+    await web.apply(web.document(containers((images[1], "")), replicas=2, updateStrategy=asked(1)))
+    await web.settled()
+    after = await web.pods()
+
+    assert [status_of(pod)["restartCount"] for pod in let_go] == [0, 0]
+    assert list(map(identity, after)) == list(map(identity, let_go)) == list(map(identity, before))
+    assert [status_of(pod)["restartCount"] for pod in after] == [1, 1]
