@@ -13,7 +13,7 @@ from daemon.cli.output import Form, age, age_of, clean, document, table
 from daemon.cli.pod_targets import WORKLOADS, workload_of
 from daemon.cli.shares import silent_for
 from daemon.cli.usage import Exit
-from daemon.cli.why import SILENT, Scene, why_job, why_list, why_node
+from daemon.cli.why import RELEASE_HINT, SILENT, Scene, why_job, why_list, why_node
 from daemon.debug.views import JobView
 from daemon.kube.resources import IMAGE_LIST_PULL_JOBS, IMAGE_PULL_JOBS, LOCAL_NODES, NODE_IMAGES
 from daemon.kube.selections import Selection, only
@@ -43,6 +43,8 @@ def nodes(cluster: Cluster, release: str) -> Exit:
         return Exit.DONE
     rows = [_row(scene.node_images[name], scene) for name in sorted(scene.node_images)]
     sys.stdout.write("\n".join(table(_HEADERS, rows)) + "\n")
+    if not scene.renewed:
+        sys.stderr.write(f"No agent's Lease can be seen in namespace {release}; {RELEASE_HINT}\n")
     return Exit.DONE
 
 
@@ -60,7 +62,7 @@ def _row(node_image: NodeImage, scene: Scene) -> tuple[str, ...]:
 
 
 def _seen(name: str, scene: Scene) -> str:
-    if scene.renewed is None:
+    if not scene.renewed:
         return "<unknown>"
     seconds = silent_for(scene.renewed.get(name), scene.now)
     if seconds is None:

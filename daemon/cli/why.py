@@ -13,6 +13,8 @@ from daemon.objects.meta import condition_of
 
 SILENT: Final = 60.0
 """Seconds without a sign of life after which an agent counts as dead."""
+RELEASE_HINT: Final = "is --release-namespace the release's?"
+"""Where no Lease is found at all, they are more likely elsewhere than agents have never run."""
 UNSEEN: Final = 10.0
 """Seconds after which a job that nobody took up is worth a word."""
 _SHOWN: Final = 20
@@ -40,6 +42,8 @@ class Scene:
             return "no agent has spoken for this node"
         if self.renewed is None:
             return ""
+        if not self.renewed:
+            return f"no agent has given a sign of life; {RELEASE_HINT}"
         seconds = silent_for(self.renewed.get(node), self.now)
         if seconds is None:
             return "no agent has given a sign of life on this node"

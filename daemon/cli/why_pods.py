@@ -8,7 +8,7 @@ from typing import Final
 from daemon import names
 from daemon.cli.output import age, clean
 from daemon.cli.shares import silent_for
-from daemon.cli.why import SILENT, some
+from daemon.cli.why import RELEASE_HINT, SILENT, some
 from daemon.launchorder.planner import has_started
 from daemon.objects.launch_order import gates_of, is_open
 from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodCondition
@@ -43,6 +43,8 @@ class PodScene:
         """Why the node's agent cannot be expected to do anything; empty when it can."""
         if self.renewed is None or not node:
             return ""
+        if not self.renewed:
+            return f"no agent has given a sign of life; {RELEASE_HINT}"
         seconds = silent_for(self.renewed.get(node), self.now)
         if seconds is None:
             return f"no agent has given a sign of life on node {node}"

@@ -40,6 +40,14 @@ def job(name: str, **status: Any) -> dict[str, Any]:
     return told(made, **status) if status else made
 
 
+def lease(node: str, namespace: str) -> dict[str, Any]:
+    return {
+        "kind": "Lease",
+        "metadata": {"name": f"inplaced-{node}", "namespace": namespace},
+        "spec": {"holderIdentity": node, "renewTime": "2026-05-01T12:00:00.000000Z"},
+    }
+
+
 def stored(fake: FakeCluster) -> list[Any]:
     return list(fake.do(lambda: list(fake.server.storage.of("imagepulljobs").values())))
 
@@ -224,10 +232,18 @@ def test_nodes_tell_agents_and_counts(fake: FakeCluster, capsys: pytest.CaptureF
     (made,) = stored(fake)
     fake.store("nodeimages", node_image("node-1", made, phase="Pulling"))
 
-    assert run(fake, "nodes") == 0
-    first, row = capsys.readouterr().out.splitlines()
+    fake.store("leases", lease("node-2", "kube-system"))
+
+    assert run(fake, "nodes", "--release-namespace", "kube-system") == 0
+    told = capsys.readouterr()
+    first, row = told.out.splitlines()
     assert first.split()[:3] == ["NODE", "AGENT", "SEEN"]
     assert row.split()[:3] == ["node-1", "0.1.0", "never"]
+    assert not told.err
+    assert run(fake, "nodes") == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split()[:3] == ["node-1", "0.1.0", "<unknown>"]
+    assert "No agent's Lease can be seen in namespace inplaced; is --release-namespace" in told.err
 
 
 def test_why_finds_a_job_a_node_and_says_when_there_is_neither(

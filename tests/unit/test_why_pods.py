@@ -163,7 +163,10 @@ def test_a_silent_agent_is_told_where_it_matters() -> None:
     made, about = restart(), placed(pod())
     asked = told(request(made, about), "Pending", "waits for the agent")
 
-    assert "  no agent has given a sign of life on node n1" in lines(about, scene(asked, renewed={}))
+    others = {"n2": LATER}
+    assert "  no agent has given a sign of life on node n1" in lines(about, scene(asked, renewed=others))
+    nowhere = "  no agent has given a sign of life; is --release-namespace the release's?"
+    assert nowhere in lines(about, scene(asked, renewed={}))
     assert len(lines(about, scene(asked, renewed={"n1": LATER}))) == 2
     assert len(lines(about, scene(renewed={}))) == 1, "nothing is asked, so nobody is missed"
     waiting = placed(pod(ready=False))
