@@ -146,6 +146,8 @@ def _pods_of(what: str, names: Sequence[str]) -> tuple[str, ...]:
     for kind, slash, name in pairs:
         if not slash or kind.lower() not in _PODS:
             raise UsageError(f"{kind!r} cannot be listed; allowed: pods")
+        if "/" in name:
+            raise UsageError(f"{name!r} is no name beside {kind!r}; allowed: pods NAME, or pod/NAME")
         if not name and "/" in what:
             raise UsageError(f"{what!r} names no pod; allowed: pod/NAME")
     return tuple(dict.fromkeys(name for _, _, name in pairs if name))

@@ -26,6 +26,7 @@ from daemon.inplace.records import (
 )
 from daemon.inplace.targets import Extras, Target
 from daemon.objects.local_pods import LocalPod, ResourceRequirements
+from daemon.objects.planned_restarts import counted
 from daemon.objects.pod_readiness import unready
 from daemon.objects.resizes import Wanted, Wish, WishError, wish_of
 
@@ -146,7 +147,7 @@ def changed(
     part = part_for(change, chosen, pod)
     state = _state(pod, target, change, before, now)
     annotations: dict[str, str | None] = {**_cleared(pod), **part.metadata.annotations}
-    annotations |= _restart_counts(pod, target.revision, part, before)
+    annotations |= {**_restart_counts(pod, target.revision, part, before), **_planned(pod, part)}
     annotations[names.STATE_ANNOTATION] = written(_with_batch(pod, state, change, part, now))
     if part.resources:
         annotations[names.RESOURCES_ANNOTATION] = _wish(pod, target, part.resources)
@@ -155,6 +156,15 @@ def changed(
     if spec:
         document["spec"] = {"containers": spec}
     return document
+
+
+def _planned(pod: LocalPod, change: InPlace) -> Mapping[str, str]:
+    """The count of the restarts that this plans, of a pod without the gate: its agent counts none of it."""
+    gates = {each.condition_type for each in pod.spec.readiness_gates}
+    if names.IN_PLACE_UPDATE_READY in gates or names.RESTART_ANNOTATION in pod.metadata.annotations:
+        return {}
+    statuses = {name: status_of(pod, name) for name in change.images}
+    return counted(pod, {name: each.container_id for name, each in statuses.items() if each is not None})
 
 
 def _state(pod: LocalPod, target: Target, change: InPlace, before: State | None, now: datetime) -> State:

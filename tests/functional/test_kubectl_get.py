@@ -132,6 +132,7 @@ def test_pods_that_there_are_not_are_named_beside_those_that_there_are(
         (["deploy/web"], "allowed: pods"),
         (["pod/"], "allowed: pod/NAME"),
         (["pod/web-0", "web-1"], "allowed: pods"),
+        (["pods", "pod/web-0"], "allowed: pods NAME, or pod/NAME"),
         (["pods", "web-0", "-l", "app=web"], "allowed is one of them"),
         (["pods", "web-0", "-A"], "allowed is one of them"),
     ],

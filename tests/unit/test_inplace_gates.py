@@ -4,6 +4,7 @@ from typing import Any
 
 from daemon import names
 from daemon.inplace.diff import MustRecreate
+from daemon.objects.planned_restarts import planned_restarts, unplanned_restarts
 from tests.unit.inplace_world import SimulatedPod, advance, target_of
 from tests.unit.revisions import container, env_of, revision
 
@@ -29,6 +30,27 @@ def test_it_changes_in_place_with_an_image_since_the_kubelet_restarts_it_then() 
     advance(world, target_of(_reading("red"), _reading("blue", "app:2")))
 
     assert [each.step for each in world.writes] == ["Change"]
+
+
+def test_its_restart_counts_as_planned_though_no_agent_counts_it() -> None:
+    world = SimulatedPod(_reading("red"), gated=False)
+    target = target_of(_reading("red"), _reading("red", "app:2"))
+
+    advance(world, target)
+    told_before = dict(planned_restarts(world.pod))
+    world.kubelet()
+    advance(world, target)
+
+    assert told_before == {"app": 1}
+    assert dict(unplanned_restarts(world.pod)) == {"app": 0}
+
+
+def test_the_restart_of_a_pod_with_the_gate_is_counted_by_its_agent() -> None:
+    world = SimulatedPod(_reading("red"))
+
+    advance(world, target_of(_reading("red"), _reading("red", "app:2")))
+
+    assert not planned_restarts(world.pod)
 
 
 def test_it_changes_in_place_where_it_wants_to_be_restarted_for_its_metadata() -> None:
