@@ -171,10 +171,8 @@ def _step(obj: CloneSet, pod: LocalPod, now: datetime) -> PodStep:
 def _where(obj: CloneSet, pod: LocalPod, now: datetime) -> tuple[Step, str]:
     update = obj.status.update_revision
     view = view_of(pod, settings_of(obj), update, now)
-    if view.deleting:
-        return "Deleting", "is being stopped"
-    if view.state == PREPARING_DELETE:
-        return "Held", "before it is deleted, by lifecycle.preDelete"
+    if view.deleting or view.doomed or view.state == PREPARING_DELETE:
+        return _going(view)
     if view.state == PREPARING_UPDATE:
         return "Held", "before it changes, by lifecycle.inPlaceUpdate"
     if is_changing(pod, now):
@@ -184,6 +182,15 @@ def _where(obj: CloneSet, pod: LocalPod, now: datetime) -> tuple[Step, str]:
     if not pod.spec.node_name:
         return "Pending", "is on no node yet"
     return _after(pod, available=view.available, state=view.state, ripens_in=view.ripens_in)
+
+
+def _going(view: PodView) -> tuple[Step, str]:
+    """Of a pod that is to go."""
+    if view.deleting:
+        return "Deleting", "is being stopped"
+    if view.state == PREPARING_DELETE:
+        return "Held", "before it is deleted, by lifecycle.preDelete"
+    return "Deleting", "as soon as enough others are available"
 
 
 def _before(view: PodView, update: str, now: datetime) -> tuple[Step, str]:

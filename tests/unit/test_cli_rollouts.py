@@ -79,6 +79,11 @@ def out(**grace: Any) -> LocalPod:
         (pod("a"), "Done", ""),
         (pod("a", OLD), "Waiting", ""),
         (pod("a", deleting=True), "Deleting", "is being stopped"),
+        (
+            pod("a", labels={names.SPECIFIED_DELETE_LABEL: "true"}),
+            "Deleting",
+            "as soon as enough others are available",
+        ),
         (pod("a", node="", ready=False), "Pending", "is on no node yet"),
         (pod("a", ready=False), "Starting", "is not ready yet"),
         (waiting(pod("a", ready=False)), "Starting", "container app waits: ImagePullBackOff: no such image"),
