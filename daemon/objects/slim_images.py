@@ -31,6 +31,8 @@ COMPLETED = datetime.min.replace(tzinfo=UTC)
 _ENTRIES = 4096
 _PARTS = 1024
 """How many entries, and parts of entries, are remembered to be shared; who finds none has one of its own."""
+_LONG = 2048
+"""Bytes from which on an entry is not remembered: of a repository with many tags few are alike."""
 
 
 class _Spec(Wire, frozen=True):
@@ -61,21 +63,28 @@ def read(raw: bytes | msgspec.Raw) -> NodeImage:
     return NodeImage(
         metadata=sent.metadata,
         spec=NodeImageSpec(
-            images={sys.intern(name): _entry(bytes(text)) for name, text in sent.spec.images.items()}
+            images={sys.intern(name): _wanted(bytes(text)) for name, text in sent.spec.images.items()}
         ),
         status=NodeImageStatus(
             image_statuses={
-                sys.intern(name): _told(tuple(map(_essence, told.tags)))
-                for name, told in sent.status.image_statuses.items()
+                sys.intern(name): _told(told.tags) for name, told in sent.status.image_statuses.items()
             },
             agent=sent.status.agent,
         ),
     )
 
 
-@functools.lru_cache(_ENTRIES)
-def _entry(text: bytes) -> ImageEntry:
+def _wanted(text: bytes) -> ImageEntry:
     """What is wanted of one repository; the same object for all nodes of which the same is."""
+    return _shared_entry(text) if len(text) < _LONG else _entry(text)
+
+
+@functools.lru_cache(_ENTRIES)
+def _shared_entry(text: bytes) -> ImageEntry:
+    return _entry(text)
+
+
+def _entry(text: bytes) -> ImageEntry:
     entry = _ENTRY.decode(text)
     return replace(entry, tags=tuple(map(_tag, entry.tags)))
 
@@ -120,6 +129,13 @@ def _essence(tag: ImageTagStatus) -> ImageTagStatus:
     )
 
 
-@functools.lru_cache(_ENTRIES)
 def _told(tags: tuple[ImageTagStatus, ...]) -> ImageStatus:
-    return ImageStatus(tags=tags)
+    """What the node says of one repository; the same object for all that say the same of its only tag."""
+    if len(tags) == 1:
+        return _shared_status(_essence(tags[0]))
+    return ImageStatus(tags=tuple(_shared_status(_essence(tag)).tags[0] for tag in tags))
+
+
+@functools.lru_cache(_ENTRIES)
+def _shared_status(tag: ImageTagStatus) -> ImageStatus:
+    return ImageStatus(tags=(tag,))

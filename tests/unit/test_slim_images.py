@@ -54,6 +54,15 @@ def test_nodes_that_are_asked_the_same_share_what_is_said_of_it() -> None:
     assert one.status.image_statuses[NAME] is other.status.image_statuses[NAME]
 
 
+def test_nodes_share_what_they_say_of_each_tag_of_a_repository() -> None:
+    wanted = asked(asked(node(), job("u1")), job("u2", image=f"{NAME}:v2"))
+
+    one, other = (kept(told(wanted, "Succeeded")).status.image_statuses[NAME].tags for _ in range(2))
+
+    assert [tag.tag for tag in one] == ["v1", "v2"]
+    assert all(mine is theirs for mine, theirs in zip(one, other, strict=True))
+
+
 def test_nodes_that_are_asked_one_after_the_other_share_all_but_the_time() -> None:
     later = replace(node("n2"), spec=with_job(node("n2"), job(), NOW + timedelta(seconds=1), 300))
     one, other = (kept(each).spec.images[NAME].tags[0] for each in (asked(node("n1"), job()), later))
@@ -187,3 +196,15 @@ def test_where_a_job_stands_on_one_node_takes_less_than_160_bytes() -> None:
         return index
 
     assert _memory_of(followed) / (len(jobs) * len(done)) < 160
+
+
+def test_what_is_remembered_to_be_shared_does_not_grow_with_the_tags_of_a_repository() -> None:
+    jobs = [job(f"u{number}", image=f"{NAME}:v{number}") for number in range(100)]
+    texts = _cluster(jobs, 1)
+
+    def forgotten() -> bool:
+        for number in range(40):  # nodes of which each was asked at another time
+            decoded(CLUSTER_NODE_IMAGES, texts[0].replace(b"2026-05-01", b"2026-05-%02d" % (number % 28 + 1)))
+        return True
+
+    assert _memory_of(forgotten) < 200_000
