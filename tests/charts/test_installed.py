@@ -52,6 +52,14 @@ async def test_the_agent_reaches_the_runtime_without_being_root(installed: Insta
     assert "[+]runtime ok" in said
 
 
+async def test_the_agent_is_ready_because_it_follows_its_node_and_the_pods_there(
+    installed: Installation,
+) -> None:
+    said = await read(installed, "agent", "/readyz?verbose")
+
+    assert said.splitlines() == ["[+]runtime ok", "[+]api ok", "[+]pods ok", "readyz check passed"]
+
+
 async def test_the_agent_sees_the_room_for_images(installed: Installation) -> None:
     said = await read(installed, "agent", "/metrics")
 
