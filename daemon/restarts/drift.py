@@ -47,7 +47,6 @@ class DriftRestarts:
     def __init__(self, around: PodSurroundings, stopper: Stopper) -> None:
         self._around = around
         self._stopper = stopper
-        self._successors = Successors(around)
         self._memories: dict[str, PodMemory] = {}
         """By UID of the pod."""
         self._group: asyncio.TaskGroup | None = None
@@ -55,11 +54,12 @@ class DriftRestarts:
         self.controller: Controller[Key] = Controller(
             "restarts", self.reconcile, around.metrics, workers=_WORKERS
         )
+        self._successors = Successors(around, self.controller.queue.add)
 
     @property
     def feeders(self) -> Sequence[Part]:
-        """Nothing runs without end."""
-        return ()
+        """The search for successors of containers that the kubelet replaces."""
+        return (self._successors.run,)
 
     @property
     def workers(self) -> Sequence[Part]:
@@ -131,7 +131,7 @@ class DriftRestarts:
         if pod is None or not concerns(pod) or pod.metadata.deletion_timestamp is not None:
             return None
         memory = self._memory(pod)
-        pod, soon = await self._successors.ahead(pod, memory.stopped)
+        pod = self._successors.ahead(pod, memory.stopped)
         made = self._plan(pod, memory)
         if made.looks:
             if not await self._look(pod, memory, made.looks):
@@ -143,8 +143,7 @@ class DriftRestarts:
             return None
         for stop in made.stops:
             self._begin(pod, memory, stop)
-        again_in = min(made.again_in, soon)
-        return again_in if isfinite(again_in) else None
+        return made.again_in if isfinite(made.again_in) else None
 
     def _plan(self, pod: LocalPod, memory: PodMemory) -> Plan:
         metadata = pod.metadata

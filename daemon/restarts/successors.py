@@ -2,27 +2,33 @@
 
 A kubelet looks at a pod again only when it has listed all containers once more, each second. If the update is
 ended by the time that it tells of the new container, the pod is ready in that very status, and else a second
-or two later. So while a pod changes in place, the runtime is asked: what it says, the kubelet says next.
+or two later. So while pods change in place, the runtime is asked: what it says, the kubelet says next.
+
+One question answers for all pods that wait, and only those of which there is news are looked at again: many
+change at the same time, on a node that is busy enough with starting their containers.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from math import inf
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
 from msgspec.structs import replace
 
 from daemon.cri.errors import CriError
+from daemon.cri.runtimes import Runtime
+from daemon.cri.types import POD_UID_LABEL
 from daemon.cri.types import Container as RuntimeContainer
 from daemon.cri.types import ContainerState as RuntimeState
 from daemon.localpods.surroundings import PodSurroundings
 from daemon.objects.container_hashes import plain_hash
 from daemon.objects.local_pods import ContainerState, ContainerStatus, LocalPod, Running
+from daemon.objects.meta import Key
 from daemon.objects.running_containers import running_containers
 from daemon.restarts.judging import asker_of
 
-PAUSE = 0.05
-"""Seconds between two questions while a successor is waited for."""
+_PAUSE = 0.05
+"""Seconds between two questions while successors are waited for."""
 _ALIVE = frozenset({RuntimeState.CREATED, RuntimeState.RUNNING})
 """What a successor is made of is sure once it was created; whether it is ready is the kubelet's matter."""
 _PATIENCE = 15.0
@@ -34,68 +40,106 @@ log = structlog.get_logger()
 class _Wait(msgspec.Struct):
     """What is known of one pod. Times are monotonic."""
 
+    key: Key
     generation: int
     since: float
-    found: dict[str, ContainerStatus]
+    due: Sequence[ContainerStatus] = ()
+    """As the kubelet tells of them, those whose successors are waited for."""
+    found: dict[str, ContainerStatus] = {}
     """By name, what the kubelet has not told yet."""
 
 
 class Successors:
     """Shows pods that change in place as their kubelet will tell them soon."""
 
-    def __init__(self, around: PodSurroundings) -> None:
+    def __init__(self, around: PodSurroundings, changed: Callable[[Key], None]) -> None:
+        """*changed* is called with the pod of which a successor was found."""
         self._around = around
+        self._changed = changed
         self._waits: dict[str, _Wait] = {}
         """By UID of the pod."""
+        self._wanted = asyncio.Event()
 
     def forget(self, pod: LocalPod) -> None:
         """The pod is gone."""
         self._waits.pop(pod.metadata.uid, None)
 
-    async def ahead(self, pod: LocalPod, stopped: Collection[str] = ()) -> tuple[LocalPod, float]:
-        """*pod* with the successors that are there, and the seconds until it is to be looked at again.
+    def ahead(self, pod: LocalPod, stopped: Collection[str] = ()) -> LocalPod:
+        """*pod* with the successors that are known; others that are due are waited for from now on.
 
         *stopped* are the IDs of containers that were stopped here.
         """
         if asker_of(pod) != "update":
             self.forget(pod)
-            return pod, inf
+            return pod
         wait = self._wait(pod)
         due = awaited(pod, wait.found.keys(), stopped)
-        if due and self._around.clock.monotonic() - wait.since < _PATIENCE:
-            wait.found.update(await self._look(pod, due))
-            due -= wait.found.keys()
-        else:
-            due = frozenset()
-        return shown_with(pod, wait.found), PAUSE if due else inf
+        wait.due = [each for each in pod.status.container_statuses if each.name in due]
+        if due:
+            self._wanted.set()
+        return shown_with(pod, wait.found)
 
     def _wait(self, pod: LocalPod) -> _Wait:
         uid, generation = pod.metadata.uid, pod.metadata.generation
         wait = self._waits.get(uid)
         if wait is None or wait.generation != generation:
             found = wait.found if wait is not None else {}
-            wait = self._waits[uid] = _Wait(generation, self._around.clock.monotonic(), found)
+            now = self._around.clock.monotonic()
+            wait = self._waits[uid] = _Wait(pod.metadata.key, generation, now, found=found)
         for status in pod.status.container_statuses:
             known = wait.found.get(status.name)
             if known is not None and status.restart_count >= known.restart_count:
                 del wait.found[status.name]  # the kubelet tells of it by now
         return wait
 
-    async def _look(self, pod: LocalPod, due: Collection[str]) -> dict[str, ContainerStatus]:
-        ids = (each.container_id for each in pod.status.container_statuses if each.container_id)
-        runtime = next((self._around.runtime_of(each) for each in ids), None)
-        if runtime is None:
-            return {}
+    async def run(self) -> None:
+        """Look for what is waited for, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            if await self.look():
+                await asyncio.sleep(_PAUSE)
+            else:
+                self._wanted.clear()
+
+    async def look(self) -> bool:
+        """Ask the runtimes once; return whether anything was waited for."""
+        by_runtime: dict[Runtime, dict[str, _Wait]] = {}
+        for uid, wait in self._waits.items():
+            runtime = self._runtime_of(wait)
+            if runtime is not None:
+                by_runtime.setdefault(runtime, {})[uid] = wait
+        for runtime, waits in by_runtime.items():
+            await self._ask(runtime, waits)
+        return bool(by_runtime)
+
+    def _runtime_of(self, wait: _Wait) -> Runtime | None:
+        """The runtime to ask for that pod, if there is something to be asked."""
+        if self._around.clock.monotonic() - wait.since >= _PATIENCE:
+            wait.due = ()
+        ids = (each.container_id for each in wait.due if each.container_id)
+        return next((self._around.runtime_of(each) for each in ids), None)
+
+    async def _ask(self, runtime: Runtime, waits: Mapping[str, _Wait]) -> None:
+        only = next(iter(waits)) if len(waits) == 1 else ""
         try:
-            listed = await runtime.client.list_containers(pod_uid=pod.metadata.uid)
+            listed = await runtime.client.list_containers(pod_uid=only)
         except CriError as error:
-            log.debug("cannot look for successors", pod=str(pod.metadata.key), error=str(error))
-            return {}
-        return {
-            status.name: successor
-            for status in pod.status.container_statuses
-            if status.name in due and (successor := successor_of(status, listed)) is not None
-        }
+            log.debug("cannot look for successors", runtime=runtime.name, error=str(error))
+            return
+        by_pod: dict[str, list[RuntimeContainer]] = {}
+        for container in listed:
+            by_pod.setdefault(container.labels.get(POD_UID_LABEL, ""), []).append(container)
+        for uid in by_pod.keys() & waits.keys():
+            self._take(waits[uid], by_pod[uid])
+
+    def _take(self, wait: _Wait, containers: Sequence[RuntimeContainer]) -> None:
+        """Keep what is new, and have the pod looked at."""
+        there = {each.name: successor_of(each, containers) for each in wait.due}
+        found = {name: successor for name, successor in there.items() if successor is not None}
+        if found:
+            wait.found |= found
+            wait.due = [each for each in wait.due if each.name not in found]
+            self._changed(wait.key)
 
 
 def awaited(pod: LocalPod, found: Collection[str], stopped: Collection[str]) -> frozenset[str]:
