@@ -9,7 +9,7 @@ import msgspec
 from daemon import names
 from daemon.inplace.changes import changed_containers, first_batch, part_for, restarts_of
 from daemon.inplace.diff import InPlace, MetadataChange
-from daemon.inplace.evidence import newest_status, status_of
+from daemon.inplace.observing import is_gated
 from daemon.inplace.records import (
     Batch,
     Grace,
@@ -26,9 +26,11 @@ from daemon.inplace.records import (
 )
 from daemon.inplace.targets import Extras, Target
 from daemon.objects.local_pods import LocalPod, ResourceRequirements
-from daemon.objects.planned_restarts import counted
+from daemon.objects.planned_restarts import all_replaced, counted, to_be_replaced
 from daemon.objects.pod_readiness import unready
 from daemon.objects.resizes import Wanted, Wish, WishError, wish_of
+from daemon.objects.running_containers import newest_status, told_to_kruise
+from daemon.objects.slim_pods import is_managed
 
 _OVER = (
     names.OLD_STATE_ANNOTATION,
@@ -158,12 +160,19 @@ def changed(
     return document
 
 
-def _planned(pod: LocalPod, change: InPlace) -> Mapping[str, str]:
-    """The count of the restarts that this plans, of a pod without the gate: its agent counts none of it."""
-    gates = {each.condition_type for each in pod.spec.readiness_gates}
-    if names.IN_PLACE_UPDATE_READY in gates or names.RESTART_ANNOTATION in pod.metadata.annotations:
+def _planned(pod: LocalPod, change: InPlace) -> Tags:
+    """By what the restarts for other images count as planned.
+
+    With the gate, they do at the update's end. Without, the agent counts for pods that ask for restarts; at
+    others it does not look.
+    """
+    if not change.images:
         return {}
-    statuses = {name: status_of(pod, name) for name in change.images}
+    if is_gated(pod):
+        return to_be_replaced(pod, change.images)
+    if names.RESTART_ANNOTATION in pod.metadata.annotations:
+        return {}
+    statuses = {name: pod.status.of(name) for name in change.images}
     return counted(pod, {name: each.container_id for name, each in statuses.items() if each is not None})
 
 
@@ -202,11 +211,18 @@ def _with_batch(pod: LocalPod, state: State, change: InPlace, part: InPlace, now
 
 
 def _last(pod: LocalPod, containers: Iterable[str]) -> dict[str, LastStatus]:
-    statuses = {name: status_of(pod, name) for name in sorted(containers)}
+    statuses = {name: pod.status.of(name) for name in sorted(containers)}
     return {
         name: LastStatus(image_id=status.image_id if status is not None else "")
         for name, status in statuses.items()
     }
+
+
+def ended(pod: LocalPod) -> Tags:
+    """What is written with the last word on an update, of the containers that it replaced."""
+    annotations = all_replaced(pod)
+    told = told_to_kruise(pod) if annotations and is_managed(pod) else ""
+    return {**annotations, names.KRUISE_META_ANNOTATION: told} if told else annotations
 
 
 def _restart_counts(

@@ -118,7 +118,7 @@ def _settle(seen: Observed) -> Write | Done:
     told = next_revision_of(pod)
     newer = told is not None and told.revision != target.revision  # which waits for its turn
     conditions = documents.back_in_traffic(pod, seen.now, still_told=newer)
-    over = documents.untold(pod) if not newer else {}
+    over = {**documents.ended(pod), **(documents.untold(pod) if not newer else {})}
     if not conditions and not unsaid and not over:
         return Done()
     document = documents.with_extras(

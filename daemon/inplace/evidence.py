@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-from msgspec.structs import replace
 
 from daemon import names
 from daemon.objects.container_env import metadata_values
 from daemon.objects.container_hashes import environment_hash, fingerprint
-from daemon.objects.local_pods import Container, ContainerState, ContainerStatus, LocalPod, Running
+from daemon.objects.local_pods import Container, ContainerStatus, LocalPod
 from daemon.objects.running_containers import ContainerMeta, running_containers
 
 
@@ -27,23 +26,6 @@ class Missing:
 def status_of(pod: LocalPod, name: str) -> ContainerStatus | None:
     """What the kubelet says of that container, a native sidecar or one of the pod's own."""
     return pod.status.of(name)
-
-
-def newest_status(pod: LocalPod, name: str) -> ContainerStatus | None:
-    """What the kubelet says of that container, or will say: agents see a successor before it tells of it.
-
-    Whether that is ready, only the kubelet knows.
-    """
-    status, told = status_of(pod, name), _metas(pod).get(name)
-    if status is None or told is None or told.restart_count <= status.restart_count:
-        return status
-    return replace(
-        status,
-        container_id=told.container_id,
-        restart_count=told.restart_count,
-        ready=False,
-        state=ContainerState(running=Running()),
-    )
 
 
 def agents_hash(pod: LocalPod, status: ContainerStatus) -> int | None:

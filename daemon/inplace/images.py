@@ -13,11 +13,12 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from daemon.inplace.evidence import Missing, agents_hash, newest_status
+from daemon.inplace.evidence import Missing, agents_hash
 from daemon.inplace.records import State, restart_counts_of
 from daemon.objects.container_hashes import plain_hash
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, Waiting
 from daemon.objects.references import InvalidReferenceError, parse
+from daemon.objects.running_containers import newest_status
 
 PATIENCE = 10.0
 """Seconds for an agent to say what a container was started with, and for the kubelet to restart it."""

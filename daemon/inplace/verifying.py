@@ -5,13 +5,14 @@ from datetime import datetime
 
 from daemon import names
 from daemon.inplace.changes import fulfils
-from daemon.inplace.evidence import Missing, agents_word, newest_status, status_of
+from daemon.inplace.evidence import Missing, agents_word, status_of
 from daemon.inplace.images import image_missing, is_named
 from daemon.inplace.observing import Records, records_of
 from daemon.inplace.records import LastStatus, State, restart_counts_of
 from daemon.objects.container_env import from_metadata, restartable
 from daemon.objects.local_pods import Container, ContainerStatus, LocalPod, ResourceRequirements
 from daemon.objects.resizes import Outcome, Wanted, Wish, WishError, record_of, wish_of
+from daemon.objects.running_containers import newest_status
 
 _FAILED_RESIZES = frozenset({Outcome.INFEASIBLE, Outcome.ROLLED_BACK, Outcome.UNSUPPORTED})
 _STATE = names.STATE_ANNOTATION

@@ -11,14 +11,21 @@ To count a stop, name the container as its status does, before it is stopped::
 Written only afterwards, an agent that dies in between forgets the stop: unless something on the pod says by
 then which container was to be stopped. ``PodReports`` has one write of a pod at a time and counts on what is
 stored by then, so that two features of the agent do not overwrite each other's counts.
+
+The containers to which an update in place gives other images stand in ``inplaced.dev/replaced-containers``
+until their ends are counted: by the controller with its last word on the update, as a kubelet would look at
+the pod for each annotation that its agent writes meanwhile (see ``objects.running_containers``); by the agent
+when that word does not come.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from daemon import names
 from daemon.objects.local_pods import LocalPod
+from daemon.objects.running_containers import newest_status
 
 _COUNTS = msgspec.json.Decoder(dict[str, int])
 _CONTAINERS = msgspec.json.Decoder(dict[str, str])
@@ -52,15 +59,52 @@ def unplanned_restarts(pod: LocalPod) -> Mapping[str, int]:
 
     A restart that is counted but has not happened yet makes it no less than it was: none is below 0.
     """
-    planned = planned_restarts(pod)
+    planned = Counter(planned_restarts(pod)) + Counter(replaced(pod).keys())
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    return {each.name: max(0, each.restart_count - planned.get(each.name, 0)) for each in statuses}
+    return {each.name: max(0, each.restart_count - planned[each.name]) for each in statuses}
+
+
+def updated(pod: LocalPod) -> Mapping[str, str]:
+    """By container, the ID of the one to which an update gives another image, and that is not counted yet."""
+    return _containers(pod, names.REPLACED_ANNOTATION)
+
+
+def replaced(pod: LocalPod) -> Mapping[str, str]:
+    """Those of them that have a successor by now."""
+    found = {name: (old, newest_status(pod, name)) for name, old in updated(pod).items()}
+    return {
+        name: old
+        for name, (old, now) in found.items()
+        if now is not None and now.container_id not in {"", old}
+    }
+
+
+def to_be_replaced(pod: LocalPod, containers: Iterable[str]) -> dict[str, str | None]:
+    """The annotations with which *containers* get other images; what ended in an earlier update counts."""
+    done = replaced(pod)
+    left = {name: old for name, old in updated(pod).items() if name not in done}
+    for name in containers:
+        status = newest_status(pod, name)
+        if status is not None and status.container_id:
+            left[name] = status.container_id
+    return {**counted(pod, done), names.REPLACED_ANNOTATION: _written(left)}
+
+
+def all_replaced(pod: LocalPod) -> dict[str, str | None]:
+    """The annotations with which an update ends; none when nothing of it is to be counted."""
+    if names.REPLACED_ANNOTATION not in pod.metadata.annotations:
+        return {}
+    return {**counted(pod, replaced(pod)), names.REPLACED_ANNOTATION: None}
 
 
 def counted_last(pod: LocalPod) -> Mapping[str, str]:
     """By container, the ID of the one whose stop was counted last."""
+    return _containers(pod, names.COUNTED_STOPS_ANNOTATION)
+
+
+def _containers(pod: LocalPod, annotation: str) -> Mapping[str, str]:
     try:
-        return _CONTAINERS.decode(pod.metadata.annotations.get(names.COUNTED_STOPS_ANNOTATION, "{}"))
+        return _CONTAINERS.decode(pod.metadata.annotations.get(annotation, "{}"))
     except msgspec.MsgspecError:
         return {}
 

@@ -1,20 +1,31 @@
 """What a pod's containers run with, as its agent told it on the pod. Pure.
 
-``inplaced.dev/running-containers`` holds
-``{"app":{"id":"containerd://4f…","image":3810829014,"metadata":"9f3c…"}}``: the ID, the kubelet's hash of
-name and image, and a fingerprint of the variables that come from labels and annotations. From it the
-controller sees that a pod has drifted, and the next agent what happened meanwhile.
-``apps.kruise.io/runtime-containers-meta`` says the same to OpenKruise's manager.
+The message of the condition ``inplaced.dev/RunningContainers`` is
+``{"app":{"id":"containerd://4f…","restarts":1,"image":3810829014,"metadata":"9f3c…"}}``: the ID, how often it
+had restarted by then, the kubelet's hash of name and image, and a fingerprint of the variables that come from
+labels and annotations. From it the controller sees that a pod has drifted or has changed, and the next agent
+what happened meanwhile. ``apps.kruise.io/runtime-containers-meta`` says the same to OpenKruise's manager.
+
+It is no annotation, as a kubelet looks at a pod whose annotations change, once it has listed all containers
+anew, with the conditions that the pod had *before*: it would miss the gate that is opened in answer to this,
+and say a second later than it could that the pod is ready.
 """
 
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from daemon import names
 from daemon.objects.container_env import metadata_values, restartable
-from daemon.objects.container_hashes import fingerprint
-from daemon.objects.local_pods import LocalPod
+from daemon.objects.container_hashes import environment_hash, fingerprint
+from daemon.objects.local_pods import (
+    ContainerState,
+    ContainerStatus,
+    LocalPod,
+    LocalPodCondition,
+    Running,
+)
 from daemon.objects.meta import Wire
 
 
@@ -22,6 +33,8 @@ class RunningContainer(Wire, frozen=True):
     """One container that runs, or ran last."""
 
     id: str
+    restarts: int = 0
+    """Which successor of the pod's first container it is."""
     image: int = 0
     """The kubelet's hash of its name and image; 0 when it is not known."""
     metadata: str = ""
@@ -51,20 +64,55 @@ _RUNNING = msgspec.json.Decoder(dict[str, RunningContainer])
 
 def running_containers(pod: LocalPod) -> Mapping[str, RunningContainer]:
     """What the agent told last; nothing when that cannot be read, so that it is told anew."""
+    told = next((each for each in pod.status.conditions if each.type == names.RUNNING_CONTAINERS), None)
     try:
-        return _RUNNING.decode(pod.metadata.annotations.get(names.RUNNING_ANNOTATION, "{}"))
+        return _RUNNING.decode(told.message) if told is not None else {}
     except msgspec.MsgspecError:
         return {}
 
 
-def written(containers: Mapping[str, RunningContainer]) -> str:
-    """The annotation's text."""
-    return msgspec.json.encode(containers, order="sorted").decode()
+def told_of(containers: Mapping[str, RunningContainer]) -> LocalPodCondition:
+    """The condition that tells of them."""
+    message = msgspec.json.encode(containers, order="sorted").decode()
+    return LocalPodCondition(type=names.RUNNING_CONTAINERS, status="True", reason="Told", message=message)
+
+
+def newest_status(pod: LocalPod, name: str) -> ContainerStatus | None:
+    """What the kubelet says of that container, or will say: agents see a successor before it tells of it.
+
+    Whether that is ready, only the kubelet knows.
+    """
+    status, told = pod.status.of(name), running_containers(pod).get(name)
+    if status is None or told is None or told.restarts <= status.restart_count:
+        return status
+    return replace(
+        status,
+        container_id=told.id,
+        restart_count=told.restarts,
+        ready=False,
+        state=ContainerState(running=Running()),
+    )
 
 
 def written_for_kruise(metas: list[ContainerMeta]) -> str:
     """The text of OpenKruise's annotation."""
     return msgspec.json.encode({"containers": metas}).decode()
+
+
+def told_to_kruise(pod: LocalPod) -> str:
+    """The text of OpenKruise's annotation, once all containers run with what the pod has; else nothing."""
+    told, containers = running_containers(pod), {each.name: each for each in restartable(pod)}
+    metas = []
+    for status in pod.status.container_statuses:
+        now, known = newest_status(pod, status.name), told.get(status.name)
+        values = metadata_values(pod, containers[status.name])
+        if now is None or known is None or known.id != now.container_id:
+            return ""
+        if known.metadata != fingerprint(values):
+            return ""
+        hashes = ContainerHashes(known.image, environment_hash(values))
+        metas.append(ContainerMeta(status.name, now.container_id, now.restart_count, hashes))
+    return written_for_kruise(metas)
 
 
 def wanted_fingerprints(pod: LocalPod) -> Mapping[str, str]:

@@ -178,9 +178,10 @@ class DriftRestarts:
 
     async def _tell(self, pod: LocalPod, report: Report) -> bool:
         """Write it; False when that is impossible, so that nothing is stopped which would not be counted."""
-        conditions = [report.condition] if report.condition is not None else []
         try:
-            await self._around.reports.tell(pod, conditions, report.annotations, stopped=report.stopped)
+            await self._around.reports.tell(
+                pod, report.conditions, report.annotations, stopped=report.stopped
+            )
         except GoneError:
             return False
         except RefusedError as error:

@@ -61,6 +61,7 @@ class PodMemory(msgspec.Struct):
             stops=self.stops,
             tries=self.tries,
             since=self.since,
+            read_at=self.read_at,
         )
 
     def note_record(self, container_id: str, record: Record | Unreadable, now: float) -> None:

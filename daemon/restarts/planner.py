@@ -1,7 +1,8 @@
 """Decides what is to be done for the containers of one pod. Pure."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,13 +11,13 @@ from daemon.localpods.conditions import news
 from daemon.objects.container_env import metadata_values, restartable
 from daemon.objects.container_hashes import environment_hash, fingerprint
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.planned_restarts import counted
+from daemon.objects.planned_restarts import counted, replaced, updated
 from daemon.objects.running_containers import (
     ContainerHashes,
     ContainerMeta,
     RunningContainer,
     running_containers,
-    written,
+    told_of,
     written_for_kruise,
 )
 from daemon.objects.slim_pods import is_managed
@@ -51,10 +52,12 @@ def plan(seen: Observed) -> Plan:
     fresh = [each for each in due if judge.asker != "owner" and _counts(seen.pod, each)]
     drifting = [each for each in found if each.stage not in _OFF]
     untold = _untold(seen, found) if not fresh else 0.0
+    unanswered = _unanswered(seen, judge)
+    waits = _Waits(untold, unanswered)
     return Plan(
-        report=_report(seen, judge, found, {each.name: each.container_id for each in fresh}, untold),
+        report=_report(seen, judge, found, {each.name: each.container_id for each in fresh}, waits),
         stops=tuple(_stop(seen.pod, each) for each in due),
-        again_in=min([each.again_in for each in found] + ([untold] if untold > 0 else [])),
+        again_in=min([*(each.again_in for each in found), *(each for each in waits if each > 0)]),
         drifting=frozenset(each.container_id for each in drifting),
         found=tuple(found),
     )
@@ -85,34 +88,65 @@ def _untold(seen: Observed, found: Sequence[Finding]) -> float:
     return 0.0 if settled else max(0.0, begun + patience - seen.monotonic)
 
 
+def _unanswered(seen: Observed, judge: Judge) -> float:
+    """Seconds for which annotations are left to the controller; 0 when they are ours.
+
+    What an update replaces, it counts and tells OpenKruise of with its last word, which comes as soon as it
+    knows of the successors. A kubelet looks at the pod for each annotation: ours would only make that later.
+    """
+    pod, replacing = seen.pod, updated(seen.pod)
+    if judge.asker != "update" or not replacing:
+        return 0.0
+    if replacing.keys() - replaced(pod).keys():
+        return inf
+    ids = [status.container_id for name in replacing if (status := pod.status.of(name)) is not None]
+    known = max((seen.read_at.get(each, seen.monotonic) for each in ids), default=seen.monotonic)
+    return max(0.0, known + SLOW - seen.monotonic)
+
+
+class _Waits(NamedTuple):
+    """Seconds for which something is not told yet."""
+
+    untold: float
+    """How far restarts are."""
+    unanswered: float
+    """What the controller tells with its last word on an update."""
+
+
 def _report(
-    seen: Observed, judge: Judge, found: Sequence[Finding], fresh: Mapping[str, str], untold: float
+    seen: Observed, judge: Judge, found: Sequence[Finding], fresh: Mapping[str, str], waits: _Waits
 ) -> Report | None:
     """What of it is news to whoever reads the pod."""
     pod = seen.pod
     before = running_containers(pod)
     running = _with_given_up(judge, {**before, **_running(found)}, found)
     stopped = {**_replaced(judge, before, running), **fresh}
-    annotations = {
-        key: text
-        for key, text in (*_grant(pod, judge, found), *_told(pod, found, running))
-        if pod.metadata.annotations.get(key) != text
-    }
-    wanted = None if untold > 0 else condition(pod, found)
-    told = news(pod, [wanted], seen.now) if wanted is not None else []
+    annotations = _changed(pod, _grant(pod, judge, found))
+    if not waits.unanswered:
+        stopped = {**replaced(pod), **stopped}
+        annotations |= _changed(pod, [*_told_to_kruise(pod, found), (names.REPLACED_ANNOTATION, None)])
+    wanted = [None if waits.untold > 0 else condition(pod, found), told_of(running) if running else None]
+    told = news(pod, [each for each in wanted if each is not None], seen.now)
     if not (told or annotations or stopped):
         return None
-    return Report(told[0] if told else None, annotations, stopped)
+    return Report(tuple(told), annotations, stopped)
+
+
+def _changed(pod: LocalPod, wanted: Iterable[tuple[str, str | None]]) -> dict[str, str | None]:
+    return {key: text for key, text in wanted if pod.metadata.annotations.get(key) != text}
 
 
 def _running(found: Sequence[Finding]) -> Mapping[str, RunningContainer]:
     """What the containers run with that were read."""
     return {
         each.name: RunningContainer(
-            id=each.container_id, image=each.record.image_hash, metadata=each.record.fingerprint
+            id=each.container_id,
+            restarts=each.status.restart_count,
+            image=each.record.image_hash,
+            metadata=each.record.fingerprint,
         )
         for each in found
-        if each.record is not None
+        if each.record is not None and each.status is not None
     }
 
 
@@ -135,11 +169,13 @@ def _replaced(
     judge: Judge, before: Mapping[str, RunningContainer], now: Mapping[str, RunningContainer]
 ) -> Mapping[str, str]:
     """The predecessors whose end was asked for: by a grant, or by another image."""
+    by_controller = updated(judge.seen.pod).items()
     return {
         name: old.id
         for name, old in before.items()
         if (new := now[name]).id != old.id
         and (judge.grants.get(name) == old.id or (old.image and old.image != new.image))
+        and (name, old.id) not in by_controller
     }
 
 
@@ -162,15 +198,10 @@ def _is_over(judge: Judge, finding: Finding) -> bool:
     )
 
 
-def _told(
-    pod: LocalPod, found: Sequence[Finding], running: Mapping[str, RunningContainer]
-) -> list[tuple[str, str | None]]:
-    if not running:
-        return []
-    told: list[tuple[str, str | None]] = [(names.RUNNING_ANNOTATION, written(running))]
-    if is_managed(pod) and (metas := _metas(pod, found)):
-        told.append((names.KRUISE_META_ANNOTATION, written_for_kruise(metas)))
-    return told
+def _told_to_kruise(pod: LocalPod, found: Sequence[Finding]) -> list[tuple[str, str | None]]:
+    """What OpenKruise's manager reads."""
+    metas = _metas(pod, found) if is_managed(pod) else []
+    return [(names.KRUISE_META_ANNOTATION, written_for_kruise(metas))] if metas else []
 
 
 def _metas(pod: LocalPod, found: Sequence[Finding]) -> list[ContainerMeta]:

@@ -88,6 +88,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """By name of the container."""
     since: Mapping[str, float] = {}
     """Monotonic seconds since when a container is not in sync."""
+    read_at: Mapping[str, float] = {}
+    """Monotonic seconds when a container was read."""
 
 
 class Stage(StrEnum):
@@ -161,7 +163,7 @@ class Stop(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """What is to be told on the pod, in one write."""
 
-    condition: LocalPodCondition | None = None
+    conditions: tuple[LocalPodCondition, ...] = ()
     annotations: Mapping[str, str | None] = {}
     stopped: Mapping[str, str] = {}
     """Containers whose stop counts as planned: ID by name."""

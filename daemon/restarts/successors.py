@@ -27,7 +27,7 @@ from daemon.objects.meta import Key
 from daemon.objects.running_containers import running_containers
 from daemon.restarts.judging import asker_of
 
-_PAUSE = 0.05
+_PAUSE = 0.02
 """Seconds between two questions while successors are waited for."""
 _ALIVE = frozenset({RuntimeState.CREATED, RuntimeState.RUNNING})
 """What a successor is made of is sure once it was created; whether it is ready is the kubelet's matter."""

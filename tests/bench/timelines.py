@@ -51,7 +51,7 @@ class Timeline:
             "prepared": _is(pod, names.NEXT_REVISION_READY),
             "out": not gate,
             "changed": changed,
-            "successor": changed and self._told(annotations) not in {"", self._before},
+            "successor": changed and self._told(pod) not in {"", self._before},
             "given back": changed and gate,
             "restarted": changed and container != self._before and bool(status_of(pod).get("ready")),
             "ready": changed and ready,
@@ -64,8 +64,8 @@ class Timeline:
                 self.at.setdefault(step, now)
 
     @staticmethod
-    def _told(annotations: Mapping[str, str]) -> str:
-        running = json.loads(annotations.get(names.RUNNING_ANNOTATION, "{}"))
+    def _told(pod: Mapping[str, Any]) -> str:
+        running = json.loads(condition(pod, names.RUNNING_CONTAINERS).get("message", "{}"))
         return str(running.get("app", {}).get("id", ""))
 
     @property

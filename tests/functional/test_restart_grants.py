@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from daemon.engine.clock import SystemClock
@@ -17,6 +18,7 @@ from daemon.kube.resources import CLUSTER_PODS
 from daemon.localpods.indexes import POD_INDEXES
 from daemon.metrics import Metrics
 from daemon.objects.container_hashes import fingerprint
+from daemon.objects.running_containers import RunningContainer, told_of
 from daemon.restartgrants.reconciler import RestartGrants
 from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import FakeApiServer
@@ -25,6 +27,12 @@ from tests.fakes.following import following, running
 GRANT = "inplaced.dev/restart-granted"
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "w", "controller": True}
 DIGEST = f"sha256:{'a' * 64}"
+
+
+def told(container: str, colour: str) -> Any:
+    """What the agent says of what runs."""
+    running = RunningContainer(id=f"containerd://{container}", metadata=fingerprint({"COLOUR": colour}))
+    return msgspec.to_builtins(told_of({"app": running}))
 
 
 @dataclass
@@ -36,12 +44,10 @@ class Centre:
     def store(self, name: str, *, colour: str = "red", runs: str = "red", restarted: bool = False) -> None:
         """A ready pod of the one owner, as its agent told it."""
         source = {"fieldRef": {"fieldPath": "metadata.annotations['colour']"}}
-        told = {"app": {"id": f"containerd://{name}", "metadata": fingerprint({"COLOUR": runs})}}
         ended = {"terminated": {"finishedAt": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}}
         annotations = {
             "colour": colour,
             "inplaced.dev/restart-on-metadata-change": "true",
-            "inplaced.dev/running-containers": json.dumps(told),
         }
         metadata = {"name": name, "namespace": "shop", "annotations": annotations, "ownerReferences": [OWNER]}
         env = [{"name": "COLOUR", "valueFrom": source}]
@@ -59,7 +65,7 @@ class Centre:
                 "metadata": metadata,
                 "spec": {"nodeName": "node-7", "containers": [container]},
                 "status": {
-                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "conditions": [{"type": "Ready", "status": "True"}, told(name, runs)],
                     "containerStatuses": [status],
                 },
             },
@@ -116,13 +122,13 @@ async def test_the_next_pod_goes_when_the_first_is_back(centre: Centre) -> None:
     async with centre.leads():
         await centre.server.until(lambda: bool(centre.grant("web-1")))
         assert centre.grant("web-2") == ""
-        told = centre.pod("web-1")
-        kept = {key: text for key, text in told["metadata"]["annotations"].items() if key != GRANT}
-        running_now = {"app": {"id": "containerd://new", "metadata": fingerprint({"COLOUR": "blue"})}}
-        kept["inplaced.dev/running-containers"] = json.dumps(running_now)
-        metadata = {**told["metadata"], "annotations": kept}
+        before = centre.pod("web-1")
+        kept = {key: text for key, text in before["metadata"]["annotations"].items() if key != GRANT}
+        metadata = {**before["metadata"], "annotations": kept}
         del metadata["resourceVersion"]
-        centre.server.store("pods", {"metadata": metadata, "spec": told["spec"]})
+        conditions = [{"type": "Ready", "status": "True"}, told("new", "blue")]
+        status = {**before["status"], "conditions": conditions}
+        centre.server.store("pods", {"metadata": metadata, "spec": before["spec"], "status": status})
         await centre.server.until(lambda: bool(centre.grant("web-2")))
 
     assert centre.grant("web-1") == ""

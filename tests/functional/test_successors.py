@@ -1,11 +1,11 @@
 """The successor of a container that changes is known from the runtime, before the kubelet tells of it."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from grpclib.const import Status
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from daemon import names
 from daemon.objects.container_hashes import plain_hash
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
+from daemon.objects.running_containers import RunningContainer, told_of
 from daemon.restarts.successors import Successors
 from tests.fakes.clock import FakeClock
 from tests.functional.pod_world import NODE, PodWorld, pod_world
@@ -55,17 +56,17 @@ class Changing:
         self.pod = self._store("web", container, restarts, told=self._image)
 
     def _store(self, name: str, container: str, restarts: int = 0, *, told: str = "a:1") -> LocalPod:
-        running = {"app": {"id": container, "image": plain_hash("app", told)}}
+        running = {"app": RunningContainer(id=container, restarts=restarts, image=plain_hash("app", told))}
+        gate = {"type": names.IN_PLACE_UPDATE_READY, "status": self._gate}
         status: dict[str, Any] = {
-            "conditions": [{"type": names.IN_PLACE_UPDATE_READY, "status": self._gate}],
+            "conditions": [gate, msgspec.to_builtins(told_of(running))],
             "containerStatuses": [{"name": "app", "containerID": container, "restartCount": restarts}],
         }
         gates = [{"conditionType": names.IN_PLACE_UPDATE_READY}]
         containers = [{"name": "app", "image": self._image}]
-        annotations = {names.RUNNING_ANNOTATION: json.dumps(running)}
         return self.world.store(
             {
-                "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
+                "metadata": {"name": name, "namespace": "shop"},
                 "spec": {"nodeName": NODE, "readinessGates": gates, "containers": containers},
                 "status": status,
             }

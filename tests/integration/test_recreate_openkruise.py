@@ -75,6 +75,11 @@ async def test_the_agent_serves_them_by_force_or_not(run: Restarting) -> None:
     told = (await completed(run, "first"))["status"]
     await ask(run, pod, "second")  # its container was started anew by then
     late = (await completed(run, "second"))["status"]
+
+    async def counted() -> bool:  # before its first command it ends without a word
+        return len(run.starts(pod)) == 2
+
+    await until(counted, timeout=10.0, what="the successor to count its start", pause=0.05)
     await ask(run, pod, "third", forceRecreate=True)
     forced = (await completed(run, "third"))["status"]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from daemon import names
 from daemon.inplace.observing import Observed, Write
 from daemon.inplace.planner import plan
@@ -17,6 +19,7 @@ from daemon.objects.container_env import metadata_values
 from daemon.objects.container_hashes import fingerprint, plain_hash
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.resizes import Outcome, WishError, wish_of
+from daemon.objects.running_containers import RunningContainer, told_of
 from tests.fakes.apipatches import strategically_merged
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -144,16 +147,21 @@ class SimulatedPod:
                 self._restart(name)
         self._resize()
         running = {
-            name: {
-                "id": self._status(name)["containerID"],
-                "image": plain_hash(name, truth.image),
-                "metadata": fingerprint(truth.env),
-            }
+            name: RunningContainer(
+                id=self._status(name)["containerID"],
+                restarts=truth.restarts,
+                image=plain_hash(name, truth.image),
+                metadata=fingerprint(truth.env),
+            )
             for name, truth in self.truth.items()
         }
-        self.document["metadata"].setdefault("annotations", {})[names.RUNNING_ANNOTATION] = json.dumps(
-            running
-        )
+        self.tell(running)
+
+    def tell(self, running: Mapping[str, RunningContainer]) -> None:
+        """Have the agent say so of what runs."""
+        told = msgspec.to_builtins(told_of(running))
+        conditions = self.document["status"]["conditions"]
+        conditions[:] = [*(each for each in conditions if each["type"] != told["type"]), told]
         self._touch()
 
     def crash(self, name: str) -> None:

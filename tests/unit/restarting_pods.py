@@ -24,6 +24,7 @@ from daemon.objects.local_pods import (
     Waiting,
 )
 from daemon.objects.meta import ObjectMeta, OwnerReference
+from daemon.objects.running_containers import RunningContainer, told_of
 from daemon.restarts.plans import Record
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -69,6 +70,7 @@ def web(
     owned: bool = False,
     annotations: Mapping[str, str] | None = None,
     conditions: tuple[LocalPodCondition, ...] = (),
+    runs: LocalPodCondition | None = None,
     container: Container | None = None,
     name: str = "web-1",
 ) -> LocalPod:
@@ -88,7 +90,10 @@ def web(
             owner_references=(OWNER,) if owned else (),
         ),
         spec=LocalPodSpec(containers=(container or Container(name="app", image=IMAGE, env=(COLOUR,)),)),
-        status=LocalPodStatus(container_statuses=statuses or (running(),), conditions=conditions),
+        status=LocalPodStatus(
+            container_statuses=statuses or (running(),),
+            conditions=(*conditions, *((runs,) if runs is not None else ())),
+        ),
     )
 
 
@@ -106,14 +111,18 @@ def record(colour: str = "red", *, is_running: bool = True, image: str = IMAGE) 
     )
 
 
-def told(number: int = 1, colour: str = "red", image: str = IMAGE) -> dict[str, str]:
-    """The agent's annotation of what runs."""
-    entry = {
-        "id": id_of(number),
-        "image": plain_hash("app", image),
-        "metadata": fingerprint({"COLOUR": colour}),
-    }
-    return {names.RUNNING_ANNOTATION: json.dumps({"app": entry}, separators=(",", ":"), sort_keys=True)}
+def told(
+    number: int = 1, colour: str = "red", image: str = IMAGE, *, restarts: int = 0, given_up: str = ""
+) -> LocalPodCondition:
+    """What the agent says of what runs."""
+    running = RunningContainer(
+        id=id_of(number),
+        restarts=restarts,
+        image=plain_hash("app", image),
+        metadata=fingerprint({"COLOUR": colour}),
+        given_up=given_up,
+    )
+    return msgspec.structs.replace(told_of({"app": running}), last_transition_time=NOW)
 
 
 def grant(number: int = 1) -> dict[str, str]:

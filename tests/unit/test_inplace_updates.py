@@ -9,6 +9,7 @@ from daemon.inplace.observing import Observed, Write
 from daemon.inplace.planner import plan
 from daemon.inplace.targets import Done, Extras, Failed, Target, Waiting
 from daemon.objects.container_hashes import plain_hash
+from daemon.objects.running_containers import RunningContainer
 from tests.unit.inplace_world import SimulatedPod, advance, target_of
 from tests.unit.revisions import container, revision
 
@@ -177,18 +178,44 @@ def test_a_successor_that_the_agent_has_seen_ends_the_update_before_the_kubelet_
     world, target = SimulatedPod(OLD), target_of(OLD, NEW)
     world.agent()
     advance(world, target)
-    meta = {
-        "name": "app",
-        "containerID": "containerd://app-1",
-        "restartCount": 1,
-        "hashes": {"plainHash": plain_hash("app", "repo/app:v2")},
-    }
-    running = {"app": {"id": "containerd://app-1", "image": plain_hash("app", "repo/app:v2")}}
-    annotations = world.document["metadata"]["annotations"]
-    annotations[names.KRUISE_META_ANNOTATION] = json.dumps({"containers": [meta]})
-    annotations[names.RUNNING_ANNOTATION] = json.dumps(running)
+    image = plain_hash("app", "repo/app:v2")
+    world.tell({"app": RunningContainer(id="containerd://app-1", restarts=1, image=image)})
 
     assert advance(world, target) == Done()
+
+
+def test_its_last_word_counts_what_it_replaced_and_tells_openkruise_of_the_successor() -> None:
+    world, target = SimulatedPod(OLD), target_of(OLD, NEW)
+    owner = {
+        "apiVersion": names.KRUISE_API,
+        "kind": "CloneSet",
+        "name": "web",
+        "uid": "w",
+        "controller": True,
+    }
+    world.document["metadata"]["ownerReferences"] = [owner]
+    world.agent()
+    advance(world, target)
+    assert _annotation(world, names.REPLACED_ANNOTATION) == {"app": "containerd://app-0"}
+    world.kubelet()
+    world.agent()
+
+    assert advance(world, target) == Done()
+    assert _annotation(world, names.PLANNED_RESTARTS_ANNOTATION) == {"app": 1}
+    assert names.REPLACED_ANNOTATION not in world.document["metadata"]["annotations"]
+    metas = _annotation(world, names.KRUISE_META_ANNOTATION)["containers"]
+    assert [(each["name"], each["containerID"], each["restartCount"]) for each in metas] == [
+        ("app", "containerd://app-1", 1),
+        ("side", "containerd://side-0", 0),
+    ]
+    assert metas[0]["hashes"]["plainHash"] == plain_hash("app", "repo/app:v2")
+
+
+def test_a_pod_without_the_gate_leaves_the_count_to_its_agent() -> None:
+    world, target = SimulatedPod(OLD, gated=False), target_of(OLD, NEW)
+    advance(world, target)
+
+    assert names.REPLACED_ANNOTATION not in world.document["metadata"]["annotations"]
 
 
 def test_without_an_agent_another_name_is_believed_after_a_while() -> None:

@@ -1,7 +1,7 @@
 """Which restarts count as asked for, and that each counts once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from daemon import names
 from daemon.objects.local_pods import ContainerStatus, LocalPod, LocalPodStatus
 from daemon.objects.meta import ObjectMeta
-from daemon.objects.planned_restarts import counted, planned_restarts, unplanned_restarts
+from daemon.objects.planned_restarts import (
+    all_replaced,
+    counted,
+    planned_restarts,
+    replaced,
+    to_be_replaced,
+    unplanned_restarts,
+)
+from daemon.objects.running_containers import RunningContainer, told_of
 
 
-def pod(restarts: int = 0, **annotations: str) -> LocalPod:
-    statuses = (ContainerStatus(name="app", restart_count=restarts),)
+def pod(restarts: int = 0, *, container: str = "", **annotations: str) -> LocalPod:
+    statuses = (ContainerStatus(name="app", restart_count=restarts, container_id=container),)
     return LocalPod(
         metadata=ObjectMeta(
             name="web", annotations={names.PREFIX + k.replace("_", "-"): v for k, v in annotations.items()}
@@ -24,13 +32,24 @@ def pod(restarts: int = 0, **annotations: str) -> LocalPod:
     )
 
 
+def annotated(before: LocalPod, changes: Mapping[str, str | None]) -> LocalPod:
+    every = {**before.metadata.annotations, **changes}
+    kept = {key: text for key, text in every.items() if text is not None}
+    return msgspec.structs.replace(
+        before, metadata=msgspec.structs.replace(before.metadata, annotations=kept)
+    )
+
+
 def after(before: LocalPod, *stops: tuple[str, str]) -> LocalPod:
     for container, stop in stops:
-        told = {**before.metadata.annotations, **counted(before, {container: stop})}
-        before = msgspec.structs.replace(
-            before, metadata=msgspec.structs.replace(before.metadata, annotations=told)
-        )
+        before = annotated(before, counted(before, {container: stop}))
     return before
+
+
+def seen_ahead(before: LocalPod, container: str, restarts: int) -> LocalPod:
+    """Its agent knows of a successor of which the kubelet has not told."""
+    told = told_of({"app": RunningContainer(id=container, restarts=restarts)})
+    return msgspec.structs.replace(before, status=msgspec.structs.replace(before.status, conditions=(told,)))
 
 
 def test_each_stopped_container_counts() -> None:
@@ -53,6 +72,57 @@ def test_a_container_without_an_id_was_not_stopped() -> None:
 
 def test_all_restarts_that_nobody_asked_for_are_crashes() -> None:
     assert unplanned_restarts(pod(5, planned_restarts='{"app":3}')) == {"app": 2}
+
+
+def test_what_an_update_replaces_counts_with_its_last_word_and_once() -> None:
+    before = pod(container="containerd://a")
+    changing = annotated(before, to_be_replaced(before, ["app"]))
+    assert replaced(changing) == {}
+    assert planned_restarts(changing) == {}
+
+    done = seen_ahead(changing, "containerd://b", 1)
+    ended = annotated(done, all_replaced(done))
+
+    assert replaced(done) == {"app": "containerd://a"}
+    assert planned_restarts(ended) == {"app": 1}
+    assert all_replaced(ended) == {}
+
+
+def test_a_container_that_an_update_replaced_is_no_crash_before_it_is_counted_either() -> None:
+    before = pod(2, container="containerd://a")
+    changing = annotated(before, to_be_replaced(before, ["app"]))
+    restarted = pod(3, container="containerd://b", replaced_containers='{"app":"containerd://a"}')
+
+    assert unplanned_restarts(changing) == unplanned_restarts(restarted) == {"app": 2}
+    assert unplanned_restarts(annotated(restarted, all_replaced(restarted))) == {"app": 2}
+
+
+def test_an_update_that_is_undone_before_the_kubelet_acts_hides_no_later_crash() -> None:
+    before = pod(container="containerd://a")
+    changing = annotated(before, to_be_replaced(before, ["app"]))
+    undone = annotated(changing, to_be_replaced(changing, ["app"]))
+    ended = annotated(undone, all_replaced(undone))
+
+    assert planned_restarts(ended) == {}
+    assert unplanned_restarts(pod(1, container="containerd://b")) == {"app": 1}
+
+
+def test_an_update_that_overtakes_another_counts_what_that_one_replaced() -> None:
+    before = pod(container="containerd://a")
+    first = seen_ahead(annotated(before, to_be_replaced(before, ["app"])), "containerd://b", 1)
+    second = annotated(first, to_be_replaced(first, ["app"]))
+    ended = seen_ahead(second, "containerd://c", 2)
+
+    assert planned_restarts(second) == {"app": 1}
+    assert planned_restarts(annotated(ended, all_replaced(ended))) == {"app": 2}
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", '{"app":7}', "\x00"])
+def test_what_others_write_there_counts_as_nothing(text: str) -> None:
+    spoilt = pod(1, container="containerd://b", replaced_containers=text)
+
+    assert replaced(spoilt) == {}
+    assert planned_restarts(annotated(spoilt, all_replaced(spoilt))) == {}
 
 
 def test_a_restart_that_has_not_happened_yet_is_no_crash_less() -> None:

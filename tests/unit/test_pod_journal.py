@@ -143,7 +143,7 @@ def test_rows_are_bounded_counted_and_in_order() -> None:
 
 def test_a_drifted_container_is_shown_with_the_names_of_its_variables_and_no_value() -> None:
     secret = "hunter2-of-the-database"
-    pod = web(colour=secret, annotations=told())
+    pod = web(colour=secret, runs=told())
     journal = Journal(FakeClock())
 
     show(journal, pod, plan(observed(pod, records={id_of(1): record("another-secret")})).found)
@@ -158,7 +158,7 @@ def test_a_container_that_is_not_to_be_started_anew_after_all_is_shown_no_more()
     journal = Journal(FakeClock())
     show(journal, drifted(), plan(observed(drifted())).found)
 
-    show(journal, web(), plan(observed(web(annotations=told()))).found)
+    show(journal, web(), plan(observed(web(runs=told()))).found)
 
     assert journal.restarts == ()
 

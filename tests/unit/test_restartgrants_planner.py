@@ -1,6 +1,5 @@
 """Which pods of one owner may restart now."""
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -32,15 +31,13 @@ DIGEST = f"sha256:{'a' * 64}"
 
 def pod(number: int, colour: str = "blue", *, ready: bool = True, **changes: Any) -> LocalPod:
     """It runs with red."""
-    annotations = {**told(number), **changes.pop("annotations", {})}
     return web(
         running(number),
         colour=colour,
         owned=True,
         name=f"web-{number}",
         conditions=(READY,) if ready else (),
-        annotations=annotations,
-        **changes,
+        **{"runs": told(number), **changes},
     )
 
 
@@ -119,13 +116,10 @@ def test_a_pod_in_sync_or_unknown_gets_no_grant() -> None:
 
 
 def test_a_pod_whose_agent_has_given_up_holds_nobody_up_and_is_granted_nothing() -> None:
-    hopeless = pod(1)
-    text = hopeless.metadata.annotations[names.RUNNING_ANNOTATION]
-    entry = {**json.loads(text)["app"], "givenUp": wanted_fingerprints(hopeless)["app"]}
-    given_up = {names.RUNNING_ANNOTATION: json.dumps({"app": entry})}
+    given_up = told(1, given_up=wanted_fingerprints(pod(1))["app"])
 
-    assert names_of(planned(pod(1, annotations=given_up), pod(2))) == ["web-2"]
-    assert names_of(planned(pod(1, colour="green", annotations=given_up), pod(2))) == ["web-1"]
+    assert names_of(planned(pod(1, runs=given_up), pod(2))) == ["web-2"]
+    assert names_of(planned(pod(1, colour="green", runs=given_up), pod(2))) == ["web-1"]
 
 
 def test_a_grant_for_a_predecessor_is_none() -> None:
@@ -229,7 +223,7 @@ def test_no_grant_takes_more_pods_away_than_may_be(
 
     made = planned(*pods)
 
-    there = {each.metadata.name for each in pods if each.status.conditions and not granted(each)}
+    there = {each.metadata.name for each in pods if READY in each.status.conditions and not granted(each)}
     taken = there & set(names_of(made))
     assert len(pods) - len(there) + len(taken) <= max(limit, len(pods) - len(there))
     assert len(names_of(made)) == len(set(names_of(made)))

@@ -22,12 +22,13 @@ from daemon.objects.local_pods import (
 from daemon.objects.planned_restarts import counted
 from daemon.objects.running_containers import drifted as drifted_containers
 from daemon.objects.running_containers import running_containers, wanted_fingerprints
-from daemon.restarts.planner import LONG, plan
+from daemon.restarts.planner import LONG, SLOW, plan
 from daemon.restarts.plans import MOST_TRIES, Observed, Plan, Record, Stopping, Tries, Unreadable
 from tests.unit.restarting_pods import (
     COLOUR,
     IMAGE,
     NOW,
+    OWNER,
     UPDATING,
     grant,
     id_of,
@@ -55,19 +56,27 @@ def stopped(made: Plan) -> list[str]:
 
 def said(made: Plan) -> tuple[str, str] | None:
     """Status and reason of the condition that is written."""
-    condition = made.report.condition if made.report is not None else None
-    return (condition.status, condition.reason) if condition is not None else None
+    found = [each for each in _conditions(made) if each.type == names.CONTAINERS_IN_SYNC]
+    return (found[0].status, found[0].reason) if found else None
+
+
+def running_told(made: Plan) -> LocalPodCondition | None:
+    """The condition in which it is written what runs."""
+    return next((each for each in _conditions(made) if each.type == names.RUNNING_CONTAINERS), None)
+
+
+def _conditions(made: Plan) -> tuple[LocalPodCondition, ...]:
+    return made.report.conditions if made.report is not None else ()
 
 
 def message(made: Plan) -> str:
-    assert made.report is not None
-    assert made.report.condition is not None
-    return made.report.condition.message
+    (found,) = (each.message for each in _conditions(made) if each.type == names.CONTAINERS_IN_SYNC)
+    return found
 
 
 def drifted(**fields: Any) -> LocalPod:
     """It runs with red and should run with blue."""
-    return web(colour="blue", annotations=told(), **fields)
+    return web(colour="blue", runs=told(), **fields)
 
 
 def test_what_a_container_runs_with_is_read_first() -> None:
@@ -81,10 +90,10 @@ def test_a_pod_in_sync_is_told_once() -> None:
     first = plan(observed(web()))
 
     assert said(first) == ("True", "InSync")
+    assert running_told(first) == told()
     assert first.report is not None
-    assert first.report.condition is not None
-    assert first.report.annotations == told()
-    again = web(annotations=told(), conditions=(first.report.condition,))
+    assert first.report.annotations == {}, "a kubelet looks at each pod whose annotations change"
+    again = web(conditions=first.report.conditions)
     assert plan(observed(again)) == Plan()
 
 
@@ -100,7 +109,7 @@ def test_a_bare_pod_is_restarted_by_its_agent_alone_and_counted_before() -> None
 def test_a_stop_that_is_counted_already_needs_no_further_write_before_it() -> None:
     """The agent died between the two."""
     pod = drifted()
-    made = plan(observed(web(colour="blue", annotations={**told(), **counted(pod, {"app": id_of(1)})})))
+    made = plan(observed(web(colour="blue", runs=told(), annotations={**counted(pod, {"app": id_of(1)})})))
 
     assert stopped(made) == [id_of(1)]
     assert made.report is None or not made.report.stopped
@@ -122,7 +131,7 @@ def test_who_waits_long_says_for_what() -> None:
 
 
 def test_a_grant_is_all_that_is_written_before_the_stop() -> None:
-    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+    pod = web(colour="blue", owned=True, runs=told(), annotations={**grant()})
 
     made = plan(observed(pod))
 
@@ -131,19 +140,20 @@ def test_a_grant_is_all_that_is_written_before_the_stop() -> None:
 
 
 def test_a_grant_for_a_predecessor_stops_nothing() -> None:
-    pod = web(running(2), colour="blue", owned=True, annotations={**told(2), **grant(1)})
+    pod = web(running(2), colour="blue", owned=True, runs=told(2), annotations={**grant(1)})
 
     assert stopped(plan(observed(pod, {id_of(2): record()}))) == []
 
 
 def test_the_end_of_a_granted_restart_is_one_write() -> None:
-    pod = web(running(2, restarts=1), colour="blue", owned=True, annotations={**told(1), **grant(1)})
+    pod = web(running(2, restarts=1), colour="blue", owned=True, runs=told(1), annotations={**grant(1)})
 
     made = plan(observed(pod, {id_of(2): record("blue")}))
 
     assert made.report is not None
     assert made.report.stopped == {"app": id_of(1)}
-    assert made.report.annotations == {**told(2, "blue"), names.GRANT_ANNOTATION: None}
+    assert made.report.annotations == {names.GRANT_ANNOTATION: None}
+    assert running_told(made) == told(2, "blue", restarts=1)
     assert said(made) == ("True", "InSync")
 
 
@@ -152,7 +162,7 @@ def test_a_grant_stays_until_it_is_known_with_what_the_successor_runs(
     records: dict[str, Record | Unreadable],
 ) -> None:
     """Given back before, it would be granted again for the same change."""
-    pod = web(running(2), colour="blue", owned=True, annotations={**told(1), **grant(1)})
+    pod = web(running(2), colour="blue", owned=True, runs=told(1), annotations={**grant(1)})
 
     made = plan(observed(pod, records))
 
@@ -161,7 +171,7 @@ def test_a_grant_stays_until_it_is_known_with_what_the_successor_runs(
 
 
 def test_a_value_that_is_taken_back_stops_nothing_and_gives_the_grant_back() -> None:
-    pod = web(owned=True, annotations={**told(), **grant()})
+    pod = web(owned=True, runs=told(), annotations={**grant()})
 
     made = plan(observed(pod))
 
@@ -172,7 +182,7 @@ def test_a_value_that_is_taken_back_stops_nothing_and_gives_the_grant_back() -> 
 
 
 def test_a_successor_that_lacks_a_newer_change_asks_again() -> None:
-    pod = web(running(2), colour="green", owned=True, annotations={**told(1), **grant(1)})
+    pod = web(running(2), colour="green", owned=True, runs=told(1), annotations={**grant(1)})
 
     made = plan(observed(pod, {id_of(2): record("blue")}))
 
@@ -203,7 +213,7 @@ def test_what_the_runtime_says_has_ended_is_not_stopped() -> None:
 
 def test_the_kubelet_restarts_a_container_whose_image_changed_too() -> None:
     asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
-    pod = web(colour="blue", annotations=told(), container=asked)
+    pod = web(colour="blue", runs=told(), container=asked)
 
     made = plan(observed(pod))
 
@@ -213,14 +223,14 @@ def test_the_kubelet_restarts_a_container_whose_image_changed_too() -> None:
 
 def test_a_kubelet_that_does_not_restart_it_is_not_waited_for_forever() -> None:
     asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
-    pod = web(colour="blue", annotations=told(), container=asked)
+    pod = web(colour="blue", runs=told(), container=asked)
 
     assert stopped(plan(observed(pod, since={id_of(1): 69.0}))) == [id_of(1)]
 
 
 def test_the_kubelets_own_restart_for_another_image_counts_as_planned() -> None:
     asked = Container(name="app", image="registry.test/app:v2", env=(COLOUR,))
-    pod = web(running(2), annotations=told(1), container=asked)
+    pod = web(running(2), runs=told(1), container=asked)
 
     made = plan(observed(pod, {id_of(2): record(image="registry.test/app:v2")}))
 
@@ -229,7 +239,7 @@ def test_the_kubelets_own_restart_for_another_image_counts_as_planned() -> None:
 
 
 def test_a_crash_does_not_count_as_planned() -> None:
-    made = plan(observed(web(running(2), annotations=told(1)), {id_of(2): record()}))
+    made = plan(observed(web(running(2), runs=told(1)), {id_of(2): record()}))
 
     assert made.report is not None
     assert made.report.stopped == {}
@@ -242,8 +252,8 @@ def test_an_update_in_place_restarts_without_asking_whoever_owns_the_pod() -> No
 
 
 def test_nothing_is_restarted_before_the_grace_period_of_an_update_is_over() -> None:
-    annotations = {**told(), names.GRACE_ANNOTATION: "{}"}
-    pod = gated(web(colour="blue", annotations=annotations, conditions=(UPDATING,)))
+    grace = {names.GRACE_ANNOTATION: "{}"}
+    pod = gated(web(colour="blue", runs=told(), annotations=grace, conditions=(UPDATING,)))
 
     assert stopped(plan(observed(pod))) == []
 
@@ -259,7 +269,7 @@ def test_nobody_else_is_restarted_but_told_that_it_drifted() -> None:
 @pytest.mark.parametrize("text", ["false", "yes", "", "TRUE", "\x00" * 10])
 def test_only_true_opts_in(text: str) -> None:
     pod = drifted(opted_in=False)
-    pod = web(colour="blue", opted_in=False, annotations={**told(), names.RESTART_ANNOTATION: text})
+    pod = web(colour="blue", opted_in=False, runs=told(), annotations={names.RESTART_ANNOTATION: text})
 
     assert stopped(plan(observed(pod))) == []
 
@@ -279,7 +289,7 @@ def test_a_container_that_might_not_come_back_is_not_stopped(policy: str) -> Non
 def test_a_static_pod_is_not_restarted_in_vain() -> None:
     mirror = {"kubernetes.io/config.mirror": "0123"}
 
-    made = plan(observed(web(colour="blue", annotations={**told(), **mirror})))
+    made = plan(observed(web(colour="blue", runs=told(), annotations={**mirror})))
 
     assert stopped(made) == []
     assert "static pod" in message(made)
@@ -287,7 +297,7 @@ def test_a_static_pod_is_not_restarted_in_vain() -> None:
 
 @pytest.mark.parametrize("colour", ["x" * 100 * 1024, "\x00\x01\x02", "a\x00b", "ü" * 40 * 1024])
 def test_a_value_with_which_nothing_could_start_is_refused(colour: str) -> None:
-    made = plan(observed(web(colour=colour, annotations=told())))
+    made = plan(observed(web(colour=colour, runs=told())))
 
     assert stopped(made) == []
     assert said(made) == ("False", "Failed")
@@ -296,7 +306,7 @@ def test_a_value_with_which_nothing_could_start_is_refused(colour: str) -> None:
 
 @pytest.mark.parametrize("colour", ["x" * 32 * 1024, "$(HOME)", "{{ .Env }}`id`", "a=b\nc", " ", "ü"])
 def test_any_other_value_is_only_text(colour: str) -> None:
-    made = plan(observed(web(colour=colour, annotations=told())))
+    made = plan(observed(web(colour=colour, runs=told())))
 
     assert stopped(made) == [id_of(1)]
     assert colour not in message(made) or colour == " "
@@ -310,9 +320,7 @@ def test_a_container_that_stays_different_is_not_restarted_for_ever() -> None:
 
     assert stopped(made) == []
     assert said(made) == ("False", "Failed")
-    assert stopped(plan(observed(web(colour="green", annotations=told()), tries={"app": tries}))) == [
-        id_of(1)
-    ]
+    assert stopped(plan(observed(web(colour="green", runs=told()), tries={"app": tries}))) == [id_of(1)]
 
 
 def given_up(pod: LocalPod) -> str:
@@ -325,7 +333,11 @@ def after(pod: LocalPod, made: Plan) -> LocalPod:
     assert made.report is not None
     annotations = {**pod.metadata.annotations, **made.report.annotations}
     kept = {key: text for key, text in annotations.items() if text is not None}
-    conditions = (made.report.condition,) if made.report.condition is not None else pod.status.conditions
+    fresh = {each.type for each in made.report.conditions}
+    conditions = (
+        *(each for each in pod.status.conditions if each.type not in fresh),
+        *made.report.conditions,
+    )
     return msgspec.structs.replace(
         pod,
         metadata=msgspec.structs.replace(pod.metadata, annotations=kept),
@@ -340,7 +352,7 @@ NUL = "a\x00b"
 def test_a_restart_that_would_do_harm_is_given_up_and_its_grant_given_back_once(
     granted: dict[str, str],
 ) -> None:
-    pod = web(colour=NUL, owned=True, annotations={**told(), **granted})
+    pod = web(colour=NUL, owned=True, runs=told(), annotations={**granted})
 
     made = plan(observed(pod))
     told_of = after(pod, made)
@@ -354,7 +366,7 @@ def test_a_restart_that_would_do_harm_is_given_up_and_its_grant_given_back_once(
 
 
 def test_a_container_whose_record_cannot_be_read_holds_no_grant() -> None:
-    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+    pod = web(colour="blue", owned=True, runs=told(), annotations={**grant()})
 
     made = plan(observed(pod, {id_of(1): Unreadable("no annotations")}))
 
@@ -363,7 +375,7 @@ def test_a_container_whose_record_cannot_be_read_holds_no_grant() -> None:
 
 
 def test_a_stop_that_will_be_tried_again_keeps_its_grant() -> None:
-    pod = web(colour="blue", owned=True, annotations={**told(), **grant()})
+    pod = web(colour="blue", owned=True, runs=told(), annotations={**grant()})
     failed = Stopping(failure="StopContainer: UNAVAILABLE", retry_at=102.0)
 
     told_of = after(pod, plan(observed(pod, stops={id_of(1): failed})))
@@ -373,7 +385,7 @@ def test_a_stop_that_will_be_tried_again_keeps_its_grant() -> None:
 
 
 def test_another_value_is_asked_for_again_after_one_was_given_up() -> None:
-    pod = web(colour=NUL, owned=True, annotations=told())
+    pod = web(colour=NUL, owned=True, runs=told())
     told_of = after(pod, plan(observed(pod)))
     mended = msgspec.structs.replace(
         told_of,
@@ -398,7 +410,7 @@ def test_a_stop_that_failed_is_told_and_tried_again_later() -> None:
 def test_a_stop_that_failed_is_tried_again_no_sooner_though_the_value_was_taken_back() -> None:
     counts = counted(web(), {"app": id_of(1)})
     begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
-    pod = web(annotations={**told(), **counts}, conditions=(begun,))
+    pod = web(runs=told(), annotations={**counts}, conditions=(begun,))
     failed = {id_of(1): Stopping(failure="no runtime", retry_at=108.0)}
 
     made = plan(observed(pod, stops=failed))
@@ -412,7 +424,7 @@ def test_a_stop_that_failed_is_tried_again_no_sooner_though_the_value_was_taken_
 def test_a_stop_that_is_useless_to_try_again_is_not_when_the_value_was_taken_back() -> None:
     counts = counted(web(), {"app": id_of(1)})
     begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
-    pod = web(annotations={**told(), **counts}, conditions=(begun,))
+    pod = web(runs=told(), annotations={**counts}, conditions=(begun,))
 
     made = plan(observed(pod, stops={id_of(1): Stopping(failure="of another pod")}))
 
@@ -427,7 +439,7 @@ def test_a_long_pre_stop_is_told() -> None:
         env=(COLOUR,),
         lifecycle=Lifecycle(pre_stop=LifecycleHandler(sleep=SleepAction(seconds=9))),
     )
-    pod = web(colour="blue", annotations=told(), container=hooked)
+    pod = web(colour="blue", runs=told(), container=hooked)
 
     made = plan(observed(pod, stops={id_of(1): Stopping()}, since={id_of(1): 90.0}))
 
@@ -444,7 +456,7 @@ def test_a_long_pre_stop_is_told() -> None:
 )
 def test_a_back_off_is_told_with_its_end(said_by_kubelet: str, seconds: int) -> None:
     status = waiting(1, reason="CrashLoopBackOff", message=said_by_kubelet)
-    pod = web(status, colour="blue", owned=True, annotations={**told(), **grant()})
+    pod = web(status, colour="blue", owned=True, runs=told(), annotations={**grant()})
 
     made = plan(observed(pod))
 
@@ -455,7 +467,7 @@ def test_a_back_off_is_told_with_its_end(said_by_kubelet: str, seconds: int) -> 
 def test_a_crash_loop_of_its_own_is_none_of_ours() -> None:
     status = waiting(1, reason="CrashLoopBackOff", message="back-off 10s restarting failed container")
 
-    assert plan(observed(web(status, annotations=told()))).report is None
+    assert plan(observed(web(status, runs=told()))).report is None
 
 
 def test_what_is_not_compared_is_told() -> None:
@@ -496,11 +508,11 @@ def test_a_setting_that_means_nothing_is_told_and_changes_nothing_else(hostile: 
 
 
 @pytest.mark.parametrize(
-    "key", [names.GRANT_ANNOTATION, names.RUNNING_ANNOTATION, names.PLANNED_RESTARTS_ANNOTATION]
+    "key", [names.GRANT_ANNOTATION, names.STATE_ANNOTATION, names.PLANNED_RESTARTS_ANNOTATION]
 )
 @pytest.mark.parametrize("text", ["x" * 100_000, "\x00\x01", "[]", '{"app":{}}', '{"app":7}', "{{7}}", ""])
 def test_what_others_write_into_our_annotations_stops_nothing(key: str, text: str) -> None:
-    made = plan(observed(web(owned=True, annotations={**told(), key: text})))
+    made = plan(observed(web(owned=True, runs=told(), annotations={key: text})))
 
     assert stopped(made) == []
     assert said(made) == ("True", "InSync")
@@ -536,6 +548,53 @@ def test_openkruise_is_told_hashes_of_what_runs() -> None:
             }
         ]
     }
+
+
+REPLACING = {names.REPLACED_ANNOTATION: f'{{"app":"{id_of(1)}"}}'}
+"""An update gives container 1 another image."""
+
+
+def updated(**fields: Any) -> LocalPod:
+    """A pod of OpenKruise's kind whose update has replaced its container."""
+    pod = gated(web(running(2, restarts=1), opted_in=False, runs=told(image="old"), **fields))
+    owner = msgspec.structs.replace(OWNER, api_version=names.KRUISE_API, kind="CloneSet")
+    return msgspec.structs.replace(
+        pod, metadata=msgspec.structs.replace(pod.metadata, owner_references=(owner,))
+    )
+
+
+def test_in_an_update_the_successor_is_told_without_waking_the_kubelet() -> None:
+    """A kubelet looks at a pod whose annotations change, with the gate as it was before the answer."""
+    pod = updated(annotations=REPLACING, conditions=(UPDATING,))
+
+    made = plan(observed(pod, {id_of(2): record()}, read_at={id_of(2): 100.0}))
+
+    assert made.report is not None
+    assert running_told(made) == told(2, restarts=1)
+    assert (made.report.annotations, made.report.stopped) == ({}, {})
+    assert made.again_in == SLOW
+
+
+@pytest.mark.parametrize("conditions", [(UPDATING,), ()], ids=["no answer", "back in traffic"])
+def test_what_the_controller_leaves_untold_of_an_update_the_agent_tells(
+    conditions: tuple[LocalPodCondition, ...],
+) -> None:
+    pod = updated(annotations=REPLACING, conditions=conditions)
+
+    made = plan(observed(pod, {id_of(2): record()}, read_at={id_of(2): 100.0 - SLOW}))
+
+    assert made.report is not None
+    assert made.report.stopped == {"app": id_of(1)}
+    assert made.report.annotations.keys() == {names.REPLACED_ANNOTATION, names.KRUISE_META_ANNOTATION}
+    assert made.report.annotations[names.REPLACED_ANNOTATION] is None
+
+
+def test_as_long_as_an_update_has_replaced_nothing_there_is_nothing_to_tell_of_it() -> None:
+    pod = gated(web(opted_in=False, runs=told(), annotations=REPLACING, conditions=(UPDATING,)))
+
+    made = plan(observed(pod, read_at={id_of(1): 0.0}))
+
+    assert made.report is None or not (made.report.annotations or made.report.stopped)
 
 
 def gated(pod: LocalPod) -> LocalPod:

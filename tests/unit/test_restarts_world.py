@@ -91,10 +91,9 @@ class World:
 
     def _conditioned(self, made: Plan) -> LocalPod:
         assert made.report is not None
-        told = made.report.condition
-        kept = [each for each in self.pod.status.conditions if told is None or each.type != told.type]
-        every = (*kept, told) if told is not None else tuple(kept)
-        status = msgspec.structs.replace(self.pod.status, conditions=every)
+        told = {each.type for each in made.report.conditions}
+        kept = [each for each in self.pod.status.conditions if each.type not in told]
+        status = msgspec.structs.replace(self.pod.status, conditions=(*kept, *made.report.conditions))
         return msgspec.structs.replace(self.pod, status=status)
 
     def stop_ends(self) -> None:
