@@ -13,7 +13,10 @@ from tests.unit.revisions import container, env_of, revision
 PLAIN = [revision(container("app", f"repo/app:{tag}")) for tag in (1, 2)]
 READS = [env_of("CONFIG", "metadata.annotations['config']")]
 CONFIG = [
-    revision(container("app", "repo/app:1", env=READS), annotations={"config": text})
+    revision(
+        container("app", "repo/app:1", env=READS),
+        annotations={"config": text, names.RESTART_ANNOTATION: "true"},
+    )
     for text in ("one", "two")
 ]
 SETTINGS = Settings(replicas=1, policy="InPlaceIfPossible")
