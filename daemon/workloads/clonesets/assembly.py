@@ -18,8 +18,7 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, LabelSelector, LabelSelectorRequirement
 from daemon.workloads.clonesets.claiming import controllers_of, instances_of, uncontrolled
 from daemon.workloads.clonesets.reconciler import CloneSets
-from daemon.workloads.clonesets.stepping import Updates
-from daemon.workloads.clonesets.surroundings import BY_INSTANCE, UNCONTROLLED, SetSurroundings
+from daemon.workloads.clonesets.surroundings import BY_INSTANCE, UNCONTROLLED, SetSurroundings, Updates
 from daemon.workloads.clonesets.upcoming import Upcoming
 
 _OURS = LabelSelector(

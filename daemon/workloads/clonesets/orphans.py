@@ -13,8 +13,7 @@ from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.pod_readiness import Blocker, blockers
 from daemon.workloads.clonesets.lifecycle import UPDATE_KEY, USER_AGENT
-from daemon.workloads.clonesets.stepping import Updates
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.surroundings import SetSurroundings, Updates
 
 _AGAIN = 1.0
 """Seconds after which a pod is looked at anew that changed while it was written to."""

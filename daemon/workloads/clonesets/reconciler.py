@@ -26,8 +26,8 @@ from daemon.workloads.clonesets.run import Run
 from daemon.workloads.clonesets.scaling import Scaling
 from daemon.workloads.clonesets.settings import Settings, settings_of
 from daemon.workloads.clonesets.status import Trouble, leaving_for, overdue_in, refused, status_of
-from daemon.workloads.clonesets.stepping import Stepping, Updates
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.stepping import Stepping
+from daemon.workloads.clonesets.surroundings import SetSurroundings, Updates
 from daemon.workloads.clonesets.upcoming import Upcoming
 from daemon.workloads.clonesets.views import PodView, Snapshot, ViewCache, waiting
 

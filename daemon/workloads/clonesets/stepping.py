@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 import structlog
 
@@ -20,7 +19,7 @@ from daemon.workloads.clonesets.history import labels_for, named
 from daemon.workloads.clonesets.lifecycle import after_update, during_update
 from daemon.workloads.clonesets.orders import Order, Orders
 from daemon.workloads.clonesets.settings import Settings, settings_of
-from daemon.workloads.clonesets.surroundings import SetSurroundings
+from daemon.workloads.clonesets.surroundings import SetSurroundings, Updates
 from daemon.workloads.clonesets.timing import StepTimes
 from daemon.workloads.clonesets.views import (
     NORMAL,
@@ -38,18 +37,6 @@ _WORKERS = 32
 """Pods that are written to at the same time."""
 _DEADLINE = 600.0
 """Seconds after which an update that does not come through has failed, without progressDeadlineSeconds."""
-
-
-class Updates(Protocol):
-    """Updates one pod in place: ``daemon.inplace.updates.PodUpdates``."""
-
-    async def advance(self, pod: LocalPod, target: Target) -> Progress:
-        """Make the writes that can be made now. Raises ConflictError, NotFoundError or another ApiError."""
-        ...
-
-    async def leave(self, pod: LocalPod, why: str) -> float | None:
-        """Give a pod whose update nobody ends back to its traffic; return when to come again."""
-        ...
 
 
 class Stepping:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from daemon.engine.clock import Clock
+from daemon.inplace.targets import Progress, Target
 from daemon.kube.client import ApiClient
 from daemon.kube.events import EventRecorder, Level
 from daemon.kube.informer import Informer
@@ -26,6 +27,18 @@ UNCONTROLLED: Final = "uncontrolled"
 def instance(set_uid: str, id_: str) -> str:
     """What tells one of a set's pods, and its successors of the same id, from all others."""
     return f"{set_uid}/{id_}"
+
+
+class Updates(Protocol):
+    """Updates one pod in place: ``daemon.inplace.updates.PodUpdates``."""
+
+    async def advance(self, pod: LocalPod, target: Target) -> Progress:
+        """Make the writes that can be made now. Raises ConflictError, NotFoundError or another ApiError."""
+        ...
+
+    async def leave(self, pod: LocalPod, why: str) -> float | None:
+        """Give a pod whose update nobody ends back to its traffic; return when to come again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
