@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from yarl import URL
 
 from daemon import names
-from tests.charts.fixtures import install
+from tests.charts.fixtures import install, served
 from tests.charts.objects import condition
 from tests.charts.rendering import CHART, the
 from tests.testbed.accounts import make_account
 from tests.testbed.api import Api, RefusedError
+from tests.testbed.cluster_fixtures import MakeControlPlane
 from tests.testbed.processes import until
 
 NAMESPACE = "trial"
@@ -26,6 +28,13 @@ SUCCEEDED = {
     "completionTime": "2026-01-01T00:00:00Z",
     "conditions": [condition("Ready", "True")],
 }
+BY_OPENKRUISE = {
+    "desired": 2,
+    "succeeded": 2,
+    "completionTime": "2026-01-01T00:00:00Z",
+    "message": "job has completed",
+}
+"""Its manager gives no conditions."""
 FAILED = {**SUCCEEDED, "succeeded": 1, "failed": 1, "conditions": [condition("Ready", "False")]}
 NOBODY = {**SUCCEEDED, "desired": 0, "succeeded": 0}
 
@@ -63,12 +72,12 @@ def _moved(document: Mapping[str, Any]) -> dict[str, Any]:
     return moved
 
 
-async def answer(api: Api, status: Mapping[str, Any]) -> None:
+async def answer(api: Api, status: Mapping[str, Any], job: str = JOB) -> None:
     """Give the job that status as soon as it is there."""
 
     async def given() -> bool:
         try:
-            await api.request("PATCH", f"{JOB}/status", {"status": status})
+            await api.request("PATCH", f"{job}/status", {"status": status})
         except RefusedError:
             return False
         return True
@@ -78,8 +87,14 @@ async def answer(api: Api, status: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(SUCCEEDED, 0), (FAILED, 1), (NOBODY, 1)],
-    ids=["every node has it", "a node failed", "there is no node"],
+    [
+        (SUCCEEDED, 0),
+        (BY_OPENKRUISE, 0),
+        (FAILED, 1),
+        ({**BY_OPENKRUISE, "succeeded": 1, "failed": 1}, 1),
+        (NOBODY, 1),
+    ],
+    ids=["every node has it", "so OpenKruise says", "a node failed", "so it says too", "there is no node"],
 )
 async def test_the_trial_ends_as_its_job_does(
     kinds: Api, tmp_path: Path, status: Mapping[str, Any], code: int
@@ -90,7 +105,7 @@ async def test_the_trial_ends_as_its_job_does(
     output, _ = await asyncio.wait_for(trial.communicate(), 30.0)
 
     assert trial.returncode == code
-    assert b"1 of 2" in output
+    assert re.search(rb"[12] of 2", output)
     with pytest.raises(RefusedError, match="not found"):
         await kinds.get(JOB)
 
@@ -103,3 +118,40 @@ async def test_the_trial_waits_for_its_time_and_says_what_is_missing(kinds: Api,
 
     assert trial.returncode == 1
     assert b"is the controller running?" in output
+
+
+async def test_the_trial_asks_for_nothing_that_openkruise_would_refuse(kinds: Api, tmp_path: Path) -> None:
+    trial = await start(kinds, tmp_path)
+    asked: dict[str, Any] = {}
+
+    async def made() -> bool:
+        try:
+            asked.update((await kinds.get(JOB))["spec"])
+        except RefusedError:
+            return False
+        return True
+
+    await until(made, timeout=30.0, what="the job of the trial", pause=0.05)
+    await answer(kinds, SUCCEEDED)
+    await asyncio.wait_for(trial.communicate(), 30.0)
+
+    assert isinstance(asked["parallelism"], int)
+    assert asked["pullPolicy"]["timeoutSeconds"] <= asked["completionPolicy"]["activeDeadlineSeconds"]
+
+
+async def test_the_trial_asks_for_the_version_that_is_served(
+    make_control_plane: MakeControlPlane, tmp_path: Path
+) -> None:
+    """As OpenKruise was before it had a second one."""
+    api = (await make_control_plane()).api
+    crd = the("CustomResourceDefinition", f"imagepulljobs.{names.KRUISE_GROUP}")
+    (older,) = [each for each in crd["spec"]["versions"] if each["name"] == "v1alpha1"]
+    alone = {**crd, "spec": {**crd["spec"], "versions": [{**older, "storage": True}]}}
+    await api.apply(alone)
+    await served(api, alone, "v1alpha1")
+    trial = await start(api, tmp_path)
+
+    await answer(api, BY_OPENKRUISE, JOB.replace("v1beta1", "v1alpha1"))
+    output, _ = await asyncio.wait_for(trial.communicate(), 30.0)
+
+    assert (trial.returncode, b"2 of 2 nodes have the image" in output) == (0, True)

@@ -12,7 +12,11 @@ from typing import Any
 
 ACCOUNT = Path(os.environ.get("TRIAL_ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
 """Directory of the token, and of the certificates that the API server is known by."""
-JOBS = "/apis/apps.kruise.io/v1beta1/namespaces/{namespace}/imagepulljobs"
+JOBS = "/apis/apps.kruise.io/{version}/namespaces/{namespace}/imagepulljobs"
+VERSIONS = ("v1beta1", "v1alpha1")
+"""The second is all that OpenKruise before 1.9 serves."""
+ALL = 10_000
+"""Nodes at the same time; OpenKruise's webhook takes no percentage."""
 PAUSE = 0.5
 """Seconds between two looks at the job."""
 
@@ -49,37 +53,65 @@ def follow(path: str, deadline: float) -> bool:
     shown = ""
     while time.monotonic() < deadline:
         status = ask("GET", path).get("status", {})
-        ready = [each for each in status.get("conditions", ()) if each["type"] == "Ready"]
-        text = ready[0]["message"] if ready else "not looked at yet: is the controller running?"
+        text = words(status)
         if text != shown:
             print(text, flush=True)  # noqa: T201 - this is the log of the test
             shown = text
         if status.get("completionTime"):
-            return bool(ready) and ready[0]["status"] == "True" and status["desired"] > 0
+            return status.get("succeeded", 0) == status.get("desired", 0) > 0
         time.sleep(PAUSE)
     return False
 
 
+def words(status: Any) -> str:
+    """What the job says of itself: OpenKruise's manager gives it no conditions."""
+    ready = [each["message"] for each in status.get("conditions", ()) if each["type"] == "Ready"]
+    if ready:
+        return str(ready[0])
+    if status.get("message"):
+        done, desired = status.get("succeeded", 0), status.get("desired", 0)
+        return f"{status['message']}: {done} of {desired} nodes have the image"
+    return "not looked at yet: is the controller running?"
+
+
+def make(namespace: str, job: Any) -> str:
+    """Make the job in the first version that is served, in place of an older one, and return its path."""
+    for version in VERSIONS:
+        jobs = JOBS.format(version=version, namespace=namespace)
+        path = f"{jobs}/{job['metadata']['name']}"
+        remove(path)
+        try:
+            ask("POST", jobs, {"apiVersion": f"apps.kruise.io/{version}", **job})
+        except urllib.error.HTTPError as error:
+            if error.code != 404 or version == VERSIONS[-1]:
+                raise
+        else:
+            return path
+    raise AssertionError("the last version returns or raises")
+
+
 def main() -> int:
     """Run the job and return the exit code."""
-    name, jobs = os.environ["TRIAL_JOB"], JOBS.format(namespace=os.environ["TRIAL_NAMESPACE"])
     timeout = int(os.environ["TRIAL_TIMEOUT"])
     job = {
-        "apiVersion": "apps.kruise.io/v1beta1",
         "kind": "ImagePullJob",
-        "metadata": {"name": name},
+        "metadata": {"name": os.environ["TRIAL_JOB"]},
         "spec": {
             "image": os.environ["TRIAL_IMAGE"],
-            "parallelism": "100%",
-            "completionPolicy": {"activeDeadlineSeconds": timeout, "ttlSecondsAfterFinished": 600},
+            "parallelism": ALL,
+            "pullPolicy": {"timeoutSeconds": timeout},
+            "completionPolicy": {
+                "type": "Always",
+                "activeDeadlineSeconds": timeout,
+                "ttlSecondsAfterFinished": 600,
+            },
         },
     }
-    remove(f"{jobs}/{name}")
-    ask("POST", jobs, job)
+    path = make(os.environ["TRIAL_NAMESPACE"], job)
     try:
-        return 0 if follow(f"{jobs}/{name}", time.monotonic() + timeout) else 1
+        return 0 if follow(path, time.monotonic() + timeout) else 1
     finally:
-        remove(f"{jobs}/{name}")
+        remove(path)
 
 
 if __name__ == "__main__":
