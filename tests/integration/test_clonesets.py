@@ -157,9 +157,10 @@ async def test_a_pod_that_is_evicted_is_replaced(web: RealSet, images: tuple[str
     await web.api.request("DELETE", f"{PODS}/{pod['metadata']['name']}")
 
     async def replaced() -> bool:
-        return {each["metadata"]["uid"] for each in await web.pods()} - {pod["metadata"]["uid"]} != set()
+        others = [each for each in await web.pods() if each["metadata"]["uid"] != pod["metadata"]["uid"]]
+        return any(condition(each, names.READY).get("status") == "True" for each in others)
 
-    await until(replaced, timeout=20.0, what="a successor", pause=0.05)
+    await until(replaced, timeout=20.0, what="a successor that is ready", pause=0.05)
     assert (await web.settled())["availableReplicas"] == 1
 
 

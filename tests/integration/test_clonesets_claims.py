@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from daemon import names
 from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting
 from tests.testbed.session import Session
-from tests.testbed.sets import PODS, RealSet, identity, make_images
+from tests.testbed.sets import PODS, RealSet, condition, identity, make_images
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,8 +40,8 @@ async def web(bed: Restarting, prefix: str) -> AsyncIterator[RealSet]:
 async def disks(bed: Restarting, web: RealSet, testbed: Session) -> AsyncIterator[list[Path]]:
     """Two directories of the node, each a volume of the storage class that has the set's name."""
     made = [testbed.new_directory("v") for _ in range(2)]
-    names = [f"{web.name}-{number}" for number in range(len(made))]
-    for name, directory in zip(names, made, strict=True):
+    volumes = [f"{web.name}-{number}" for number in range(len(made))]
+    for name, directory in zip(volumes, made, strict=True):
         spec = {
             "capacity": {"storage": "1Mi"},
             "accessModes": ["ReadWriteOnce"],
@@ -50,7 +51,7 @@ async def disks(bed: Restarting, web: RealSet, testbed: Session) -> AsyncIterato
         }
         await bed.api.request("POST", VOLUMES, {"metadata": {"name": name}, "spec": spec})
     yield made
-    for name in names:
+    for name in volumes:
         await bed.api.request("DELETE", f"{VOLUMES}/{name}")
 
 
@@ -96,9 +97,10 @@ async def _replaced(web: RealSet) -> tuple[dict[str, Any], dict[str, Any]]:
     await web.api.request("DELETE", f"{PODS}/{old['metadata']['name']}")
 
     async def another() -> bool:
-        return {pod["metadata"]["uid"] for pod in await web.pods()} - {old["metadata"]["uid"]} != set()
+        others = [pod for pod in await web.pods() if pod["metadata"]["uid"] != old["metadata"]["uid"]]
+        return any(condition(pod, names.READY).get("status") == "True" for pod in others)
 
-    await until(another, timeout=60, what=f"another pod of {web.name}", pause=0.05)
+    await until(another, timeout=60, what=f"another pod of {web.name} that is ready", pause=0.05)
     await web.settled()
     (new,) = await web.pods()
     return old, new
@@ -152,8 +154,8 @@ async def test_claims_go_with_their_pods_where_they_are_not_to_be_used_again(
     assert sorted(_names(disks)) == sorted([[pod["metadata"]["name"]] for pod in (old, new)])
 
 
-async def _until_claims(web: RealSet, *names: str) -> None:
+async def _until_claims(web: RealSet, *wanted: str) -> None:
     async def so() -> bool:
-        return set(await _claims(web)) == set(names)
+        return set(await _claims(web)) == set(wanted)
 
-    await until(so, timeout=60, what=f"the claims of {web.name} to be {names}", pause=0.05)
+    await until(so, timeout=60, what=f"the claims of {web.name} to be {wanted}", pause=0.05)

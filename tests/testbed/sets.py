@@ -74,10 +74,11 @@ class RealSet:
         return sorted(live, key=lambda pod: str(pod["metadata"]["name"]))
 
     async def settled(self, timeout: float = DEADLINE) -> Document:
-        """Wait until it is ready in its newest form; return its status."""
+        """Wait until it is ready in its newest form; return the status that says so."""
+        stored: Document = {}
 
         async def ready() -> bool:
-            stored = await self.stored()
+            stored.update(await self.stored())
             told = condition(stored, names.READY)
             newest = stored["metadata"]["generation"]
             return told.get("status") == "True" and told.get("observedGeneration") == newest
@@ -85,8 +86,8 @@ class RealSet:
         try:
             await until(ready, timeout=timeout, what=f"{self.name} to be ready", pause=0.05)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}: {(await self.stored()).get('status')}") from error
-        status: Document = (await self.stored())["status"]
+            raise TimeoutError(f"{error}: {stored.get('status')}") from error
+        status: Document = stored["status"]
         return status
 
     async def says(self, type_: str, status: str, timeout: float = DEADLINE) -> Document:
