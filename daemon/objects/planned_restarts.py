@@ -59,7 +59,9 @@ def unplanned_restarts(pod: LocalPod) -> Mapping[str, int]:
 
     A restart that is counted but has not happened yet makes it no less than it was: none is below 0.
     """
-    planned = Counter(planned_restarts(pod)) + Counter(replaced(pod).keys())
+    last = counted_last(pod)
+    uncounted = (name for name, old in replaced(pod).items() if last.get(name) != old)
+    planned = Counter(planned_restarts(pod)) + Counter(uncounted)
     statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     return {each.name: max(0, each.restart_count - planned[each.name]) for each in statuses}
 

@@ -97,6 +97,15 @@ def test_a_container_that_an_update_replaced_is_no_crash_before_it_is_counted_ei
     assert unplanned_restarts(annotated(restarted, all_replaced(restarted))) == {"app": 2}
 
 
+def test_a_replaced_container_that_its_agent_had_counted_already_counts_once() -> None:
+    """It was stopped for its environment, as the kubelet took long over its image."""
+    restarted = pod(2, container="containerd://b", replaced_containers='{"app":"containerd://a"}')
+    stopped = after(restarted, ("app", "containerd://a"))
+
+    assert unplanned_restarts(stopped) == {"app": 1}
+    assert planned_restarts(annotated(stopped, all_replaced(stopped))) == {"app": 1}
+
+
 def test_an_update_that_is_undone_before_the_kubelet_acts_hides_no_later_crash() -> None:
     before = pod(container="containerd://a")
     changing = annotated(before, to_be_replaced(before, ["app"]))
