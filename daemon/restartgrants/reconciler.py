@@ -87,9 +87,10 @@ class RestartGrants:
         now = self._clock.monotonic()
         self._refused = {uid: until for uid, until in self._refused.items() if until > now}
         self._barred = {uid: until for uid, until in self._barred.items() if until > now}
+        pods = [pod for pod in self._pods.indexed(BY_CONTROLLER, owner) if group_of(pod)]
         made = plan(
             Observed(
-                pods=[pod for pod in self._pods.indexed(BY_CONTROLLER, owner) if group_of(pod)],
+                pods=pods,
                 now=self._clock.now(),
                 monotonic=now,
                 strategy=self._strategy,
@@ -101,7 +102,9 @@ class RestartGrants:
         given = [await self._apply(grant) for grant in made.grants]
         if not all(given):  # others may go in the place of those that may not
             return 0.0
-        return made.again_in if isfinite(made.again_in) else None
+        barred = (self._barred[pod.metadata.uid] - now for pod in pods if pod.metadata.uid in self._barred)
+        again_in = min([made.again_in, *barred])
+        return again_in if isfinite(again_in) else None
 
     async def _apply(self, grant: Grant) -> bool:
         """Write it on exactly the pod that was looked at, as it was: else it is decided anew.

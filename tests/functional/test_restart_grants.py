@@ -84,7 +84,7 @@ class Centre:
         return str(self.pod(name)["spec"]["containers"][0]["image"])
 
     @asynccontextmanager
-    async def leads(self) -> AsyncIterator[None]:
+    async def leads(self) -> AsyncIterator[RestartGrants]:
         """One term of leading."""
         metrics = Metrics()
         async with ApiClient(Fixed(self.server.url), metrics, deadline=5.0) as client:
@@ -95,7 +95,7 @@ class Centre:
             async with following(pods):
                 grants.watch()
                 async with running(grants.controller.run()):
-                    yield
+                    yield grants
 
 
 @pytest.fixture
@@ -143,6 +143,18 @@ async def test_a_pod_that_may_not_be_written_to_keeps_no_other_from_its_restart(
         await centre.server.until(lambda: bool(centre.grant("web-2")))
 
     assert centre.grant("web-1") == ""
+
+
+async def test_a_pod_that_may_not_be_written_to_is_tried_again_though_nothing_happens(centre: Centre) -> None:
+    centre.store("web-1", colour="blue")
+    centre.server.fail(Fault(verb="patch", resource="pods/status", name="web-1", status=403, times=10_000))
+
+    async with centre.leads() as grants:
+        await grants.reconcile("w")
+        again_in = await grants.reconcile("w")
+
+    assert again_in is not None
+    assert 0.0 < again_in <= 60.0
 
 
 async def test_a_new_leader_grants_nothing_twice(centre: Centre) -> None:
