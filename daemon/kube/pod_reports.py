@@ -52,7 +52,7 @@ class PodReports:
             self._informer.learn(told)
         return told
 
-    def _counts(self, pod: LocalPod, stopped: Mapping[str, str]) -> Mapping[str, str]:
+    def _counts(self, pod: LocalPod, stopped: Mapping[str, str]) -> Mapping[str, str | None]:
         """On what is known by now: another feature may have counted while this one waited for its turn."""
         known = self._informer.get(pod.metadata.key)
         same = known is not None and known.metadata.uid == pod.metadata.uid

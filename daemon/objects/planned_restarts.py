@@ -40,30 +40,42 @@ def planned_restarts(pod: LocalPod) -> Mapping[str, int]:
     return {container: count for container, count in told.items() if count > 0}
 
 
-def counted(pod: LocalPod, stopped: Mapping[str, str]) -> dict[str, str]:
-    """The annotations that count the stop of those containers, ID by name; nothing when they are counted."""
+def counted(pod: LocalPod, stopped: Mapping[str, str]) -> dict[str, str | None]:
+    """The annotations that count the stop of those containers, ID by name; nothing when they are counted.
+
+    What an update replaced before one of them counts with it: later, nobody could tell whether it is counted.
+    """
     last = counted_last(pod)
     fresh = {container: stop for container, stop in stopped.items() if stop and last.get(container) != stop}
     if not fresh:
         return {}
-    before = planned_restarts(pod)
-    counts = {**before, **{container: before.get(container, 0) + 1 for container in fresh}}
-    return {
+    before = {name: old for name, old in replaced(pod).items() if old != fresh.get(name, old)}
+    uncounted = [name for name, old in before.items() if last.get(name) != old]
+    counts = Counter(planned_restarts(pod)) + Counter(fresh.keys()) + Counter(uncounted)
+    written: dict[str, str | None] = {
         names.PLANNED_RESTARTS_ANNOTATION: _written(counts),
         names.COUNTED_STOPS_ANNOTATION: _written({**last, **fresh}),
     }
+    if before:
+        left = {name: old for name, old in updated(pod).items() if name not in before}
+        written[names.REPLACED_ANNOTATION] = _written(left) if left else None
+    return written
 
 
 def unplanned_restarts(pod: LocalPod) -> Mapping[str, int]:
     """How often each container restarted although nobody asked for it, native sidecars included.
 
-    A restart that is counted but has not happened yet makes it no less than it was: none is below 0.
+    A restart that is counted but has not happened yet makes it no less than it was.
     """
     last = counted_last(pod)
-    uncounted = (name for name, old in replaced(pod).items() if last.get(name) != old)
-    planned = Counter(planned_restarts(pod)) + Counter(uncounted)
-    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    return {each.name: max(0, each.restart_count - planned[each.name]) for each in statuses}
+    planned = Counter(planned_restarts(pod))
+    planned.update(name for name, old in replaced(pod).items() if last.get(name) != old)
+    told = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    statuses = [newest_status(pod, each.name) or each for each in told]
+    planned.subtract(
+        each.name for each in statuses if each.container_id and last.get(each.name) == each.container_id
+    )
+    return {each.name: max(0, each.restart_count - max(0, planned[each.name])) for each in statuses}
 
 
 def updated(pod: LocalPod) -> Mapping[str, str]:
@@ -89,7 +101,7 @@ def to_be_replaced(pod: LocalPod, containers: Iterable[str]) -> dict[str, str | 
         status = newest_status(pod, name)
         if status is not None and status.container_id:
             left[name] = status.container_id
-    return {**counted(pod, done), names.REPLACED_ANNOTATION: _written(left)}
+    return {**counted(pod, done), names.REPLACED_ANNOTATION: _written(left) if left else None}
 
 
 def all_replaced(pod: LocalPod) -> dict[str, str | None]:

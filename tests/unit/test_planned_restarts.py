@@ -160,3 +160,49 @@ def test_the_count_is_that_of_different_containers_whatever_is_told_again(
     assert planned_restarts(stopped) == {
         name: len({stop for of, stop in stops if of == name}) for name in {name for name, _ in stops}
     }
+
+
+def test_a_restart_that_is_counted_before_it_happens_hides_no_earlier_crash() -> None:
+    """Whoever watches the number must not see it rise again when the restart has come about."""
+    crashed = pod(1, container="containerd://b")
+    stopping = after(crashed, ("app", "containerd://b"))
+    restarted = pod(2, container="containerd://c", planned_restarts='{"app":1}')
+
+    assert unplanned_restarts(stopping) == unplanned_restarts(restarted) == {"app": 1}
+
+
+def test_an_update_that_ended_before_the_kubelet_tells_of_it_hides_no_earlier_crash() -> None:
+    crashed = pod(1, container="containerd://b")
+    changing = annotated(crashed, to_be_replaced(crashed, ["app"]))
+    done = seen_ahead(changing, "containerd://c", 2)
+
+    assert unplanned_restarts(annotated(done, all_replaced(done))) == {"app": 1}
+
+
+def test_what_an_update_replaced_counts_once_when_its_successor_is_stopped_before_the_last_word() -> None:
+    """The stop of the first was counted, as it was begun when the update came; then labels changed again."""
+    before = after(pod(container="containerd://a"), ("app", "containerd://a"))
+    changing = annotated(before, to_be_replaced(before, ["app"]))
+    second = seen_ahead(changing, "containerd://b", 1)
+    third = seen_ahead(after(second, ("app", "containerd://b")), "containerd://c", 2)
+    ended = annotated(third, all_replaced(third))
+
+    assert planned_restarts(ended) == {"app": 2}
+    assert unplanned_restarts(ended) == {"app": 0}
+
+
+def test_what_an_update_replaced_counts_though_its_successor_was_stopped_before_the_last_word() -> None:
+    before = pod(container="containerd://a")
+    changing = annotated(before, to_be_replaced(before, ["app"]))
+    second = seen_ahead(changing, "containerd://b", 1)
+    third = seen_ahead(after(second, ("app", "containerd://b")), "containerd://c", 2)
+    ended = annotated(third, all_replaced(third))
+
+    assert planned_restarts(ended) == {"app": 2}
+    assert counted(ended, {"app": "containerd://b"}) == {}
+
+
+def test_an_update_of_containers_that_never_ran_leaves_nothing_to_count() -> None:
+    before = pod(replaced_containers='{"app":7}')
+
+    assert to_be_replaced(before, ["app"]) == {"inplaced.dev/replaced-containers": None}
