@@ -43,6 +43,8 @@ class _Wait(msgspec.Struct):
     key: Key
     generation: int
     since: float
+    """When that version of the pod was seen, or the last of its containers was stopped here."""
+    stopped: frozenset[str] = frozenset()
     due: Sequence[ContainerStatus] = ()
     """As the kubelet tells of them, those whose successors are waited for."""
     found: dict[str, ContainerStatus] = {}
@@ -73,6 +75,8 @@ class Successors:
             self.forget(pod)
             return pod
         wait = self._wait(pod)
+        if frozenset(stopped) - wait.stopped:
+            wait.since, wait.stopped = self._around.clock.monotonic(), frozenset(stopped)
         due = awaited(pod, wait.found.keys(), stopped)
         wait.due = [each for each in pod.status.container_statuses if each.name in due]
         if due:

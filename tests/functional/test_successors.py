@@ -165,6 +165,29 @@ async def test_one_that_was_stopped_here_has_a_successor_too(world: PodWorld) ->
     assert changing.show(changing.first) == (second, 1)
 
 
+async def test_one_that_took_long_to_stop_is_waited_for_from_its_end_on(world: PodWorld) -> None:
+    changing = Changing(world, image="a:1")
+    changing.show()
+    changing.clock.pass_by(60)
+
+    changing.show(changing.first)
+    second = changing.start(1)
+    assert await changing.look()
+    assert changing.show(changing.first) == (second, 1)
+
+
+async def test_one_that_was_stopped_is_not_waited_for_longer_as_it_is_looked_at_again(
+    world: PodWorld,
+) -> None:
+    changing = Changing(world, image="a:1")
+    changing.show(changing.first)
+    changing.clock.pass_by(60)
+
+    changing.show(changing.first)
+
+    assert not await changing.look()
+
+
 async def test_a_pod_that_serves_costs_no_question(world: PodWorld) -> None:
     changing = Changing(world, gate="True")
 
