@@ -16,14 +16,15 @@ def check(kubeconfig: Path | None, context: str, environ: Mapping[str, str]) -> 
     Raises UsageError when what was named is not there, and UnreachableError when there is no kubeconfig.
     """
     paths = _paths(kubeconfig, environ)
-    if not any(path.is_file() for path in paths):
+    if not any(map(_may_be_there, paths)):
         named = ", ".join(map(str, paths))
         if kubeconfig is not None:
             raise UsageError(f"--kubeconfig {named}: there is no such file; allowed: a kubeconfig")
         where = f"KUBECONFIG names {named}" if environ.get("KUBECONFIG") else f"there is no {named}"
         raise UnreachableError(f"no kubeconfig, so no cluster is known: {where}; {_REMEDY}")
-    known = [name for document in _documents(paths) for name in _contexts(document)]
-    if context and context not in known:
+    documents = list(_documents(paths))
+    known = [name for document in documents for name in _contexts(document)]
+    if context and documents and context not in known:
         raise UsageError(f"--context {context!r} is not there; allowed: {', '.join(known) or 'none'}")
     return paths[0] if len(paths) == 1 else None
 
@@ -49,6 +50,14 @@ def _paths(kubeconfig: Path | None, environ: Mapping[str, str]) -> Sequence[Path
     """Files in the order in which kubectl reads them."""
     listed = [Path(path) for path in environ.get("KUBECONFIG", "").split(":") if path]
     return [path.expanduser() for path in ([kubeconfig] if kubeconfig is not None else listed or [_DEFAULT])]
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether there is such a file; True where that cannot be told, as in somebody else's directory."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _documents(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:

@@ -82,9 +82,9 @@ class Kubeconfig:
     async def _load(self) -> Credentials:
         where = self._path or "the kubeconfig"
         told = _Told()
-        if self._path is not None and not await asyncio.to_thread(Path(self._path).is_file):
-            raise AccessError(f"{where} cannot be used: there is no such file")
         try:
+            if self._path is not None and not await asyncio.to_thread(Path(self._path).is_file):
+                raise AccessError(f"{where} cannot be used: there is no such file")
             async with asyncio.timeout(_DEADLINE):
                 loader = await load_kube_config(  # type: ignore[no-untyped-call]  # it has no annotations
                     config_file=self._path,

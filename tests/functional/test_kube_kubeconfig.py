@@ -158,6 +158,12 @@ async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
         await Kubeconfig(tmp_path / "absent").server()
 
 
+async def test_a_kubeconfig_that_may_not_be_looked_for_is_named(tmp_path: Path) -> None:
+    """Not by rights, which root has all of: the operating system refuses such a name, too."""
+    with pytest.raises(AccessError, match="x cannot be used: .* name too long"):
+        await Kubeconfig(tmp_path / ("x" * 300)).server()
+
+
 async def test_who_cannot_be_let_in_is_not_told_that_the_server_may_be_down(tmp_path: Path) -> None:
     async with ApiClient(Kubeconfig(tmp_path / "absent"), Metrics()) as client:
         with pytest.raises(NoAccessError, match=r"absent cannot be used.*name a kubeconfig"):

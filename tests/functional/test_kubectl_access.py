@@ -51,6 +51,17 @@ def test_a_cluster_that_is_not_known_is_told_with_what_to_name(
     assert "--context 'other' is not there; allowed: fake" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [(), ("--context", "fake")])
+def test_a_kubeconfig_that_may_not_be_looked_for_is_told(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by rights, which root has all of: the operating system refuses such a name, too."""
+    refused = tmp_path / ("x" * 300)
+
+    assert main(["nodes", "--kubeconfig", str(refused), *words]) == 3
+    assert "x cannot be used: [Errno 36] File name too long" in capsys.readouterr().err
+
+
 def test_an_empty_kubeconfig_variable_is_none(
     fake: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
