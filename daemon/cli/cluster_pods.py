@@ -20,6 +20,12 @@ _PODS: Final = frozenset({"pod", "po"})
 _REQUESTS: Final = frozenset({"containerrecreaterequest", "crr"})
 _RESTARTS: Final = frozenset({"workloadrestart", "wr"})
 KINDS: Final = _PODS | _REQUESTS | _RESTARTS
+NAMED: Final = {
+    WHOLE_PODS.plural: _PODS,
+    RECREATE_REQUESTS.plural: _REQUESTS,
+    WORKLOAD_RESTARTS.plural: _RESTARTS,
+}
+"""What people call the kinds, by the plural."""
 
 
 def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: str) -> Iterator[str]:

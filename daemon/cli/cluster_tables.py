@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from daemon.cli.cluster import Cluster
-from daemon.cli.cluster_pods import KINDS, clone_set_of, why_node_pods, why_pods, why_workload_pods
+from daemon.cli.cluster_pods import KINDS, NAMED, clone_set_of, why_node_pods, why_pods, why_workload_pods
 from daemon.cli.errors import CliError, NotFoundError, UsageError
 from daemon.cli.jobs import HEADERS, JobList
 from daemon.cli.output import Form, age, age_of, clean, document, table
@@ -23,6 +23,13 @@ from daemon.pulljobs.views import job_views
 _JOBS: Final = frozenset({"", "imagepulljob", "pj", "job"})
 _LISTS: Final = frozenset({"", "imagelistpulljob", "job"})
 _NODES: Final = frozenset({"", "node", "no", "nodeimage"})
+_NAMED: Final = {
+    **NAMED,
+    IMAGE_PULL_JOBS.plural: _JOBS,
+    IMAGE_LIST_PULL_JOBS.plural: _LISTS,
+    NODE_IMAGES.plural: _NODES,
+    LOCAL_NODES.plural: _NODES,
+}
 _HEADERS = ("NODE", "AGENT", "SEEN", "DESIRED", "PULLING", "WAITING", "SUCCEED", "FAILED")
 
 
@@ -91,8 +98,9 @@ def why(cluster: Cluster, name: str, namespace: str, release: str) -> Exit:
 
 def _nothing(cluster: Cluster, name: str, kind: str, namespace: str) -> CliError:
     """Why nothing is said of that name."""
-    if kind and cluster.hidden:
-        return next(iter(cluster.hidden.values()))
+    for plural, error in cluster.hidden.items():
+        if kind and kind in _NAMED.get(plural, ()):  # others were to be seen for what they say of this one
+            return error
     known = sorted({*KINDS, *_JOBS, *_LISTS, *_NODES} - {""})
     if kind and kind not in known:
         return UsageError(

@@ -112,6 +112,16 @@ def test_why_tells_of_a_job_what_may_be_read(fake: FakeCluster, capsys: pytest.C
     ]
 
 
+@pytest.mark.parametrize("kind", ["pod", "crr"])
+def test_why_of_a_kind_that_may_be_read_speaks_of_no_other(
+    fake: FakeCluster, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse(fake, "workloadrestarts", "leases")
+
+    assert run(fake, "why", f"{kind}/nothing") == 1
+    assert capsys.readouterr().err == f"error: there is no {kind} 'nothing' in namespace shop\n"
+
+
 def test_why_says_where_it_was_not_allowed_to_look(
     fake: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
