@@ -76,10 +76,10 @@ def _room(cluster: Cluster, pod: LocalPod) -> Iterator[str]:
 def _rollout(
     cluster: Cluster, reference: WorkloadReference, namespace: str, pods: Sequence[LocalPod] | None = None
 ) -> Rollout | None:
-    """The rollout of a CloneSet, if it is one that is there. Raises CliError."""
+    """The rollout of a CloneSet, if it is one that is there and may be read. Raises CliError."""
     if reference.kind != CLONE_SETS.kind:
         return None
-    sets = cluster.objects(CLONE_SETS, only(reference.name, namespace))
+    sets = cluster.visible(CLONE_SETS, only(reference.name, namespace))
     if not sets:
         return None
     found = pods if pods is not None else cluster.pods_of(reference, namespace)

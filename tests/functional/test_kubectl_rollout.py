@@ -203,6 +203,18 @@ def test_why_tells_where_a_pod_is_in_the_rollout(
     assert "  cloneset/web: goes on\n" in out
 
 
+def test_why_tells_of_a_pod_what_may_be_read_without_its_set(
+    fake: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(fake)
+    store_pod(fake, "web-a", "web-old", ready=False)
+    fake.do(lambda: fake.server.fail(Fault(status=403, resource="clonesets", times=1000)))
+
+    code = main(["why", "web-a", "--kubeconfig", str(fake.kubeconfig)])
+
+    assert (code, capsys.readouterr().out) == (0, "pod/web-a: is not ready, and nothing is asked of it\n")
+
+
 @pytest.mark.parametrize("name", ["cloneset/web", "web"])
 def test_why_tells_of_a_set_how_far_it_is_and_of_those_pods_that_move(
     fake: FakeCluster, capsys: pytest.CaptureFixture[str], name: str
