@@ -74,14 +74,27 @@ def words(status: Any) -> str:
     return "not looked at yet: is the controller running?"
 
 
-def make(namespace: str, job: Any) -> str:
+def add(jobs: str, job: Any, deadline: float) -> None:
+    """Make the job once none has its name: OpenKruise's manager has to let go of one that was deleted."""
+    while True:
+        try:
+            ask("POST", jobs, job)
+        except urllib.error.HTTPError as error:
+            if error.code != 409 or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+        time.sleep(PAUSE)
+
+
+def make(namespace: str, job: Any, deadline: float) -> str:
     """Make the job in the first version that is served, in place of an older one, and return its path."""
     for version in VERSIONS:
         jobs = JOBS.format(version=version, namespace=namespace)
         path = f"{jobs}/{job['metadata']['name']}"
         remove(path)
         try:
-            ask("POST", jobs, {"apiVersion": f"apps.kruise.io/{version}", **job})
+            add(jobs, {"apiVersion": f"apps.kruise.io/{version}", **job}, deadline)
         except urllib.error.HTTPError as error:
             if error.code != 404 or version == VERSIONS[-1]:
                 raise
@@ -107,7 +120,7 @@ def main() -> int:
             },
         },
     }
-    path = make(os.environ["TRIAL_NAMESPACE"], job)
+    path = make(os.environ["TRIAL_NAMESPACE"], job, time.monotonic() + timeout)
     try:
         return 0 if follow(path, time.monotonic() + timeout) else 1
     finally:
