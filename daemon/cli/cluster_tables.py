@@ -21,8 +21,8 @@ from daemon.objects.images import ImageListPullJob, ImagePullJob, NodeImage
 from daemon.pulljobs.views import job_views
 
 _JOBS: Final = frozenset({"", "imagepulljob", "pj", "job"})
-_LISTS: Final = frozenset({"", "imagelistpulljob", "job"})
-_NODES: Final = frozenset({"", "node", "no", "nodeimage"})
+_LISTS: Final = frozenset({"", "imagelistpulljob", "lpj", "job"})
+_NODES: Final = frozenset({"", "node", "no", "nodeimage", "nimg"})
 _NAMED: Final = {
     **NAMED,
     IMAGE_PULL_JOBS.plural: _JOBS,

@@ -1,6 +1,7 @@
 """``kubectl inplaced`` against a fake API server, with a kubeconfig as a user has one."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from tests.fakes.apifaults import Fault
 from tests.fakes.apiserver import FakeApiServer
 from tests.fakes.cluster import FakeCluster, cluster, node_image, told
 
+CRDS = Path(__file__).parents[2] / "charts/inplaced/templates/crds"
+SHORT_NAMES = sorted(
+    name for file in CRDS.iterdir() for name in re.findall(r"shortNames: \[(\w+)\]", file.read_text())
+)
 IMAGE = "reg.test/app:v2"
 ENDED = {"completionTime": "2026-05-01T12:00:09Z"}
 
@@ -196,6 +201,14 @@ def test_why_knows_a_node_that_is_not_there_from_one_without_an_agent(
 def test_why_names_the_kinds_that_it_knows(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(fake, "why", "service/web") == 2
     assert "'service' is no kind that can be asked of; allowed: deploy, sts," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("short", SHORT_NAMES)
+def test_why_knows_the_short_names_that_kubectl_knows(
+    fake: FakeCluster, short: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fake, "why", f"{short}/nothing") == 1
+    assert capsys.readouterr().err.startswith("error: there is no ")
 
 
 def test_pull_names_its_own_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
