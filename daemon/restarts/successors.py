@@ -27,8 +27,9 @@ from daemon.objects.meta import Key
 from daemon.objects.running_containers import running_containers
 from daemon.restarts.judging import asker_of
 
-_PAUSE = 0.02
-"""Seconds between two questions while successors are waited for."""
+_PAUSE, _REST, _LATE = 0.02, 5.0, 0.02
+"""Seconds between two questions at least; how many times longer than the last one took; and by what part of
+the time that it was waited for a successor may be found too late."""
 _ALIVE = frozenset({RuntimeState.CREATED, RuntimeState.RUNNING})
 """What a successor is made of is sure once it was created; whether it is ready is the kubelet's matter."""
 _PATIENCE = 15.0
@@ -100,8 +101,11 @@ class Successors:
         """Look for what is waited for, until cancelled."""
         while True:
             await self._wanted.wait()
+            began = self._around.clock.monotonic()
             if await self.look():
-                await asyncio.sleep(_PAUSE)
+                now = self._around.clock.monotonic()
+                newest = max((each.since for each in self._waits.values() if each.due), default=now)
+                await asyncio.sleep(pause_after(now - began, now - newest))
             else:
                 self._wanted.clear()
 
@@ -144,6 +148,14 @@ class Successors:
             wait.found |= found
             wait.due = [each for each in wait.due if each.name not in found]
             self._changed(wait.key)
+
+
+def pause_after(took: float, waited: float) -> float:
+    """Seconds until the next question, after one that *took* so long, for pods that have waited so long.
+
+    A node may have hundreds of containers, and each question for several pods lists them all.
+    """
+    return max(_PAUSE, _REST * took, _LATE * waited)
 
 
 def awaited(pod: LocalPod, found: Collection[str], stopped: Collection[str]) -> frozenset[str]:

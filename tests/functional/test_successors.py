@@ -15,7 +15,7 @@ from daemon.objects.container_hashes import plain_hash
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.running_containers import RunningContainer, told_of
-from daemon.restarts.successors import Successors
+from daemon.restarts.successors import Successors, pause_after
 from tests.fakes.clock import FakeClock
 from tests.functional.pod_world import NODE, PodWorld, pod_world
 
@@ -129,6 +129,15 @@ async def test_one_question_answers_for_all_pods(world: PodWorld) -> None:
 
     assert changing.questions() == 1
     assert changing.news == [others[1].metadata.key]
+
+
+@pytest.mark.parametrize(
+    ("took", "waited", "pause"), [(0.001, 0.5, 0.02), (0.04, 0.5, 0.2), (0.001, 10.0, 0.2), (0.0, 0.0, 0.02)]
+)
+def test_it_asks_the_less_often_the_more_a_question_costs_and_the_longer_it_takes(
+    took: float, waited: float, pause: float
+) -> None:
+    assert pause_after(took, waited) == pytest.approx(pause)
 
 
 async def test_what_the_kubelet_tells_is_not_asked_for(world: PodWorld) -> None:
