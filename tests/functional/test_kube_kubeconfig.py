@@ -160,7 +160,7 @@ async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
 
 async def test_a_kubeconfig_that_may_not_be_looked_for_is_named(tmp_path: Path) -> None:
     """Not by rights, which root has all of: the operating system refuses such a name, too."""
-    with pytest.raises(AccessError, match="x cannot be used: .* name too long"):
+    with pytest.raises(AccessError, match=r"x cannot be used: .* name too long"):
         await Kubeconfig(tmp_path / ("x" * 300)).server()
 
 

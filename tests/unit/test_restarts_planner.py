@@ -60,6 +60,11 @@ def said(made: Plan) -> tuple[str, str] | None:
     return (found[0].status, found[0].reason) if found else None
 
 
+def stop_counted(pod: LocalPod) -> dict[str, str]:
+    """The annotations of a pod whose container 1 was counted before it is stopped."""
+    return {key: text for key, text in counted(pod, {"app": id_of(1)}).items() if text is not None}
+
+
 def running_told(made: Plan) -> LocalPodCondition | None:
     """The condition in which it is written what runs."""
     return next((each for each in _conditions(made) if each.type == names.RUNNING_CONTAINERS), None)
@@ -109,7 +114,7 @@ def test_a_bare_pod_is_restarted_by_its_agent_alone_and_counted_before() -> None
 def test_a_stop_that_is_counted_already_needs_no_further_write_before_it() -> None:
     """The agent died between the two."""
     pod = drifted()
-    made = plan(observed(web(colour="blue", runs=told(), annotations={**counted(pod, {"app": id_of(1)})})))
+    made = plan(observed(web(colour="blue", runs=told(), annotations=stop_counted(pod))))
 
     assert stopped(made) == [id_of(1)]
     assert made.report is None or not made.report.stopped
@@ -408,9 +413,9 @@ def test_a_stop_that_failed_is_told_and_tried_again_later() -> None:
 
 
 def test_a_stop_that_failed_is_tried_again_no_sooner_though_the_value_was_taken_back() -> None:
-    counts = counted(web(), {"app": id_of(1)})
+    counts = stop_counted(web())
     begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
-    pod = web(runs=told(), annotations={**counts}, conditions=(begun,))
+    pod = web(runs=told(), annotations=counts, conditions=(begun,))
     failed = {id_of(1): Stopping(failure="no runtime", retry_at=108.0)}
 
     made = plan(observed(pod, stops=failed))
@@ -422,9 +427,9 @@ def test_a_stop_that_failed_is_tried_again_no_sooner_though_the_value_was_taken_
 
 
 def test_a_stop_that_is_useless_to_try_again_is_not_when_the_value_was_taken_back() -> None:
-    counts = counted(web(), {"app": id_of(1)})
+    counts = stop_counted(web())
     begun = LocalPodCondition(type=names.CONTAINERS_IN_SYNC, status="False", reason="Restarting")
-    pod = web(runs=told(), annotations={**counts}, conditions=(begun,))
+    pod = web(runs=told(), annotations=counts, conditions=(begun,))
 
     made = plan(observed(pod, stops={id_of(1): Stopping(failure="of another pod")}))
 
