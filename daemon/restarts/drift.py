@@ -105,6 +105,8 @@ class DriftRestarts:
         if not concerns(after):
             self._forget(after)
             return
+        if before is not None and _has_started(before, after):
+            self._memory(after).note_start(self._around.clock.monotonic())
         if before is None or before.metadata.uid != after.metadata.uid or _is_update(before, after):
             same = before is not None and before.metadata.uid == after.metadata.uid
             moved = same and before is not None and has_moved(before, after)
@@ -223,6 +225,12 @@ class DriftRestarts:
         if isfinite(pause):
             self.controller.queue.add_after(pod.metadata.key, pause)
         self.controller.queue.add(pod.metadata.key)
+
+
+def _has_started(before: LocalPod, after: LocalPod) -> bool:
+    """Whether the kubelet tells of other containers than before."""
+    old, new = ({each.container_id for each in pod.status.container_statuses} for pod in (before, after))
+    return old != new
 
 
 def _is_update(before: LocalPod, after: LocalPod) -> bool:

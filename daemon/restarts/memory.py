@@ -29,7 +29,8 @@ class PodMemory(msgspec.Struct):
     failures: dict[str, int] = {}
     """By ID, how often a stop has failed."""
     updated_at: float = -inf
-    """Monotonic seconds of the last change that the kubelet takes for one: all but the status."""
+    """Monotonic seconds of the last change that the kubelet looks at the pod for: all but what others say in
+    the status."""
     settled_at: float = -inf
     """Monotonic seconds from when on a stop leads to a successor with the labels and annotations of now."""
 
@@ -43,6 +44,14 @@ class PodMemory(msgspec.Struct):
         self.updated_at = now
         if wanted:
             self.settled_at = now + (max(RELIST, debounce) if is_busy else debounce)
+
+    def note_start(self, now: float) -> None:
+        """The kubelet has told of a container that it started.
+
+        It learns of that by more than one event, and looks at the pod for each: once more with the labels and
+        annotations from before a change that comes in this moment.
+        """
+        self.updated_at = now
 
     def hold(self, now: float) -> None:
         """The runtime came or went: its kubelet, too, has to look at the containers first."""
