@@ -103,6 +103,7 @@ async def measure(replicas: int, away: str) -> list[dict[str, Any]]:
                     }
                 )
                 await web.settled()
+                await web.at_rest()
                 found.append(await _rollout(world, web, await _image(world, number), way))
     finally:
         await cluster.stop()

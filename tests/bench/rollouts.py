@@ -16,12 +16,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import aiohttp
 
-from daemon import names
 from tests.bench.processes import effort_of
 from tests.bench.timelines import known, watching
 from tests.testbed.cluster import Cluster
@@ -29,11 +27,9 @@ from tests.testbed.processes import until
 from tests.testbed.pushing import ImageMaker
 from tests.testbed.restarting import Restarting, restarting
 from tests.testbed.session import current_session
-from tests.testbed.sets import OBEDIENT, RealSet, condition, identity, timed
+from tests.testbed.sets import OBEDIENT, RealSet, identity, timed
 
 LISTEN = "127.0.0.1:10241"
-AT_REST = 4.0
-"""Seconds for which pods are ready before they are changed."""
 _REQUEST = re.compile(
     r'^inplaced_api_requests_total\{code="2\d\d",resource="([^"]+)",verb="([^"]+)"\} (\S+)$', re.MULTILINE
 )
@@ -81,7 +77,7 @@ async def rollout(place: Place, web: RealSet, image: str, strategy: Mapping[str,
     """One image change under *strategy*, measured."""
     await web.patch(updateStrategy=strategy)
     await web.settled()
-    await until(lambda: _at_rest(web), timeout=60, what="pods that are ready for a while", pause=0.2)
+    await web.at_rest()
     before, pods = await place.writes(), await web.pods()
     cpu = place.efforts()
     async with watching(web, image) as seen:
@@ -109,12 +105,6 @@ async def rollout(place: Place, web: RealSet, image: str, strategy: Mapping[str,
         "cpu s": {who: round(now - cpu[who], 2) for who, now in place.efforts().items()},
         "pods": [timeline.row(name, began) for name, timeline in sorted(seen.items())],
     }
-
-
-async def _at_rest(web: RealSet) -> bool:
-    """Whether no kubelet has still something to tell of how the pods became ready."""
-    since = [condition(pod, names.READY)["lastTransitionTime"] for pod in await web.pods()]
-    return time.time() - max(datetime.fromisoformat(each).timestamp() for each in since) > AT_REST
 
 
 def _median(figures: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from daemon import names
@@ -18,6 +19,8 @@ PODS = "/api/v1/namespaces/default/pods"
 OBEDIENT = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]
 """Ends as soon as it is told to."""
 DEADLINE = 60.0
+AT_REST = 4.0
+"""Seconds for which pods are ready before what is measured of a change begins."""
 
 Document = dict[str, Any]
 
@@ -89,6 +92,15 @@ class RealSet:
             raise TimeoutError(f"{error}: {stored.get('status')}") from error
         status: Document = stored["status"]
         return status
+
+    async def at_rest(self) -> None:
+        """Wait until all pods are ready for so long that no kubelet has still to tell how they became so."""
+
+        async def all_told() -> bool:
+            since = [condition(pod, names.READY)["lastTransitionTime"] for pod in await self.pods()]
+            return time.time() - max(datetime.fromisoformat(each).timestamp() for each in since) > AT_REST
+
+        await until(all_told, timeout=DEADLINE, what=f"{self.name} to be ready for a while", pause=0.2)
 
     async def says(self, type_: str, status: str, timeout: float = DEADLINE) -> Document:
         """Wait for a condition and return it."""
