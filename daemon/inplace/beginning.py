@@ -103,9 +103,8 @@ def refused(seen: Observed, message: str) -> Write | Failed:
     progress = Failed("Refused", message, _REFUSED_AGAIN, untouched=True)
     if not (is_gated(pod) and is_out(pod)):
         return progress
-    if restarting(
-        pod, records_of(pod), seen.now
-    ):  # for what was written before: it goes back when that has come about
+    # For what was written before: it goes back when that has come about.
+    if restarting(pod, records_of(pod), seen.now):
         return replace(progress, untouched=False)
     gate = documents.condition(
         pod, names.IN_PLACE_UPDATE_READY, "True", seen.now, reason=_REFUSED, message=words

@@ -87,7 +87,7 @@ def back_in_traffic(pod: LocalPod, now: datetime, *, still_told: bool = False) -
     """
     told = {each.type: each.status for each in pod.status.conditions}
     gate, conditions = names.IN_PLACE_UPDATE_READY, []
-    if told.get(gate) != "True" and any(each.condition_type == gate for each in pod.spec.readiness_gates):
+    if told.get(gate) != "True" and is_gated(pod):
         conditions.append(condition(pod, gate, "True", now))
     if names.NEXT_REVISION_READY in told and not still_told:
         conditions.append({"type": names.NEXT_REVISION_READY, "$patch": "delete"})

@@ -52,8 +52,7 @@ def plan(seen: Observed) -> Plan:
     fresh = [each for each in due if judge.asker != "owner" and _counts(seen.pod, each)]
     drifting = [each for each in found if each.stage not in _OFF]
     untold = _untold(seen, found) if not fresh else 0.0
-    unanswered = _unanswered(seen, judge)
-    waits = _Waits(untold, unanswered)
+    waits = _Waits(untold, _unanswered(seen, judge))
     return Plan(
         report=_report(seen, judge, found, {each.name: each.container_id for each in fresh}, waits),
         stops=tuple(_stop(seen.pod, each) for each in due),

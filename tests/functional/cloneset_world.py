@@ -187,16 +187,50 @@ async def controlling(
                 yield pods, controller.sets
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An API server with a kubelet, and one controller after the other."""
+
+    server: FakeApiServer
+    kubelet: SimulatedKubelet
+
+    @asynccontextmanager
+    async def led(self, *, prepare: bool = False, alive: Alive = _always) -> AsyncIterator[CloneSetWorld]:
+        """A controller until the end of the block, which it does not see coming."""
+        metrics = Metrics()
+        async with controlling(self.server, metrics, prepare=prepare, alive=alive) as known:
+            yield CloneSetWorld(self.server, self.kubelet, metrics, *known)
+
+    async def killed_in_write(self, number: int, world_change: Callable[[CloneSetWorld], None]) -> None:
+        """Have somebody change something, and the controller die while its write *number* is on its way."""
+        before = self.writes()
+        async with self.led() as world:
+            world_change(world)
+            await world.until(lambda: self.writes() - before >= number or world.is_settled())
+
+    def writes(self) -> int:
+        """The controllers' writes that arrived, whatever became of them."""
+        return sum(
+            each.verb in WRITES and each.headers.get("User-Agent") == "inplaced" and each.resource != "events"
+            for each in self.server.requests
+        )
+
+
+@asynccontextmanager
+async def unled(**kubelet: Any) -> AsyncIterator[Cluster]:
+    """A cluster that nobody controls yet."""
+    async with (
+        FakeApiServer() as server,
+        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
+        SimulatedKubelet(client, **kubelet).playing() as kubelet_,
+    ):
+        yield Cluster(server, kubelet_)
+
+
 @asynccontextmanager
 async def cloneset_world(
     *, prepare: bool = False, alive: Alive = _always, **kubelet: Any
 ) -> AsyncIterator[CloneSetWorld]:
     """A cluster that runs what it is told; with *prepare*, pods are told of rollouts beforehand."""
-    metrics = Metrics()
-    async with (
-        FakeApiServer() as server,
-        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
-        SimulatedKubelet(client, **kubelet).playing() as kubelet_,
-        controlling(server, metrics, prepare=prepare, alive=alive) as known,
-    ):
-        yield CloneSetWorld(server, kubelet_, metrics, *known)
+    async with unled(**kubelet) as cluster, cluster.led(prepare=prepare, alive=alive) as world:
+        yield world

@@ -1,63 +1,25 @@
 """CloneSets while things fail: the controller dies at every write, the API server refuses or loses some."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from daemon import names
-from daemon.kube.access import Fixed
-from daemon.kube.client import ApiClient
-from daemon.metrics import Metrics
 from daemon.objects.local_pods import LocalPod
 from tests.fakes.apifaults import Fault
-from tests.fakes.apiserver import WRITES, FakeApiServer
+from tests.fakes.apiserver import WRITES
 from tests.fakes.following import until
-from tests.fakes.kubelet import SimulatedKubelet
-from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
+from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, Cluster, spec, unled
 
 IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": 1}
 CLAIMS = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
 
 
-class Cluster:
-    """An API server with a kubelet, and one controller after the other."""
-
-    def __init__(self, server: FakeApiServer, kubelet: SimulatedKubelet) -> None:
-        self.server = server
-        self._kubelet = kubelet
-        self.metrics = Metrics()
-
-    @asynccontextmanager
-    async def led(self) -> AsyncIterator[CloneSetWorld]:
-        """A controller until the end of the block, which it does not see coming."""
-        async with controlling(self.server, self.metrics) as known:
-            yield CloneSetWorld(self.server, self._kubelet, self.metrics, *known)
-
-    async def killed_in_write(self, number: int, world_change: Callable[[CloneSetWorld], None]) -> None:
-        """Have somebody change something, and the controller die while its write *number* is on its way."""
-        before = self.writes()
-        async with self.led() as world:
-            world_change(world)
-            await world.until(lambda: self.writes() - before >= number or world.is_settled())
-
-    def writes(self) -> int:
-        """The controllers' writes that arrived, whatever became of them."""
-        return sum(
-            each.verb in WRITES and each.headers.get("User-Agent") == "inplaced" and each.resource != "events"
-            for each in self.server.requests
-        )
-
-
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
-    async with (
-        FakeApiServer() as server,
-        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
-        SimulatedKubelet(client).playing() as kubelet,
-    ):
-        yield Cluster(server, kubelet)
+    async with unled() as made:
+        yield made
 
 
 def restarts(world: CloneSetWorld) -> list[int]:

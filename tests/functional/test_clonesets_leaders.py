@@ -1,46 +1,22 @@
 """A new leader finds pods as another left them, and writes nothing that need not be written."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from daemon import names
-from daemon.kube.access import Fixed
-from daemon.kube.client import ApiClient
-from daemon.metrics import Metrics
 from tests.fakes.apifaults import Fault
-from tests.fakes.apiserver import FakeApiServer
-from tests.fakes.kubelet import SimulatedKubelet
-from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, controlling, spec
+from tests.functional.cloneset_world import NAMESPACE, CloneSetWorld, Cluster, spec, unled
 
 IN_PLACE = {"type": "InPlaceIfPossible", "maxUnavailable": "100%"}
 GUARD = {"inPlaceUpdate": {"labelsHandler": {"guard": "on"}}}
 
 
-class Cluster:
-    """An API server with a kubelet, and one leader after the other."""
-
-    def __init__(self, server: FakeApiServer, kubelet: SimulatedKubelet) -> None:
-        self.server = server
-        self._kubelet = kubelet
-
-    @asynccontextmanager
-    async def led(self) -> AsyncIterator[CloneSetWorld]:
-        metrics = Metrics()
-        async with controlling(self.server, metrics) as known:
-            yield CloneSetWorld(self.server, self._kubelet, metrics, *known)
-
-
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
-    async with (
-        FakeApiServer() as server,
-        ApiClient(Fixed(server.url), Metrics(), user_agent="kubelet", deadline=5.0) as client,
-        SimulatedKubelet(client).playing() as kubelet,
-    ):
-        yield Cluster(server, kubelet)
+    async with unled() as made:
+        yield made
 
 
 def guard(world: CloneSetWorld, text: str | None) -> None:

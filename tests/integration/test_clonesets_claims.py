@@ -12,7 +12,7 @@ from daemon import names
 from tests.testbed.processes import until
 from tests.testbed.restarting import Restarting
 from tests.testbed.session import Session
-from tests.testbed.sets import PODS, RealSet, condition, identity, make_images
+from tests.testbed.sets import PODS, RealSet, condition, identity
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,12 +20,6 @@ VOLUMES = "/api/v1/persistentvolumes"
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
 SIGN = "hostname >> /data/names; trap 'exit 0' TERM; while :; do sleep 0.05; done"
 """Each start of a container leaves its pod's name behind."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def images(bed: Restarting) -> tuple[str, str]:
-    """Two images that differ."""
-    return await make_images(bed.cluster)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -107,9 +101,9 @@ async def _replaced(web: RealSet) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 async def test_the_successor_of_a_pod_finds_its_data(
-    web: RealSet, images: tuple[str, str], disks: list[Path]
+    web: RealSet, set_images: tuple[str, str], disks: list[Path]
 ) -> None:
-    await web.apply(_document(web, images[0], reuse=True))
+    await web.apply(_document(web, set_images[0], reuse=True))
     await web.settled()
     claims = await _claims(web)
 
@@ -123,13 +117,13 @@ async def test_the_successor_of_a_pod_finds_its_data(
 
 
 async def test_a_pod_that_changes_in_place_keeps_its_volume(
-    web: RealSet, images: tuple[str, str], disks: list[Path]
+    web: RealSet, set_images: tuple[str, str], disks: list[Path]
 ) -> None:
-    await web.apply(_document(web, images[0], reuse=False))
+    await web.apply(_document(web, set_images[0], reuse=False))
     await web.settled()
     claims, (before,) = await _claims(web), await web.pods()
 
-    await web.set_image(images[1])
+    await web.set_image(set_images[1])
     await web.settled()
     (after,) = await web.pods()
 
@@ -139,9 +133,9 @@ async def test_a_pod_that_changes_in_place_keeps_its_volume(
 
 
 async def test_claims_go_with_their_pods_where_they_are_not_to_be_used_again(
-    web: RealSet, images: tuple[str, str], disks: list[Path]
+    web: RealSet, set_images: tuple[str, str], disks: list[Path]
 ) -> None:
-    await web.apply(_document(web, images[0], reuse=False))
+    await web.apply(_document(web, set_images[0], reuse=False))
     await web.settled()
 
     old, new = await _replaced(web)
