@@ -47,7 +47,7 @@ def why_pods(cluster: Cluster, kind: str, name: str, namespace: str, release: st
 def _about(cluster: Cluster, pod: LocalPod, scene: PodScene) -> Iterator[str]:
     """All that is known of what one pod waits for. Raises CliError."""
     yield from why_pod(pod, scene, list(_room(cluster, pod)))
-    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    owner = pod.metadata.controller
     if owner is None or owner.kind != CLONE_SETS.kind:
         return
     reference = WorkloadReference(api_version=owner.api_version, kind=owner.kind, name=owner.name)

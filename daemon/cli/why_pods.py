@@ -178,7 +178,7 @@ def means(restart: WorkloadRestart, pod: LocalPod) -> bool:
     reference, selector = restart.spec.workload_ref, restart.spec.selector
     if reference is None:
         return selector is not None and selects(selector, pod.metadata.labels)
-    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    owner = pod.metadata.controller
     if owner is None:
         return False
     if reference.kind == "Deployment":

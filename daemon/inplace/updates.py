@@ -110,7 +110,7 @@ class PodUpdates:
         self._pods.learn(fresh)
         if fresh.metadata.uid != pod.metadata.uid:
             return _GONE
-        return fresh if _controllers(fresh) == _controllers(pod) else _RELEASED
+        return fresh if _controller_of(fresh) == _controller_of(pod) else _RELEASED
 
     async def _take(self, pod: LocalPod, target: Target, step: Write) -> LocalPod | Progress:
         """The pod after the step, or as it is by now if it has changed since; an answer if that is the end.
@@ -191,5 +191,6 @@ class PodUpdates:
         self._record(pod, "InPlaceUpdateSucceeded", note, action="UpdateInPlace")
 
 
-def _controllers(pod: LocalPod) -> list[str]:
-    return [each.uid for each in pod.metadata.owner_references if each.controller]
+def _controller_of(pod: LocalPod) -> str:
+    controller = pod.metadata.controller
+    return controller.uid if controller is not None else ""

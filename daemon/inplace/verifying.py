@@ -24,10 +24,8 @@ def missing(pod: LocalPod, state: State | None, now: datetime) -> tuple[Missing,
     """What of the update *state* has not come about; nothing means that it is verified."""
     if state is None:
         return ()
-    found = [*_restarts(pod, state, now)]
-    if state.update_resources:
-        found += _resources(pod, state)
-    return tuple(found)
+    found = _restarts(pod, state, now)
+    return (*found, *_resources(pod, state)) if state.update_resources else found
 
 
 def unproven(pod: LocalPod, state: State, now: datetime) -> frozenset[str]:

@@ -52,6 +52,11 @@ class ObjectMeta(Wire, frozen=True):
         """Namespace and name."""
         return Key(self.namespace, self.name)
 
+    @property
+    def controller(self) -> OwnerReference | None:
+        """The owner that controls the object: at most one does."""
+        return next((each for each in self.owner_references if each.controller), None)
+
 
 class Condition(Wire, frozen=True, omit_defaults=False):
     """One aspect of an object's state, in the form of ``metav1.Condition``."""

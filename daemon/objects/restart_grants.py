@@ -35,7 +35,7 @@ def opting_problem(pod: LocalPod) -> str:
 
 def controller_of(pod: LocalPod) -> OwnerReference | None:
     """The workload whose pods share a budget with this one; None of a bare pod."""
-    return next((owner for owner in pod.metadata.owner_references if owner.controller), None)
+    return pod.metadata.controller
 
 
 def granted(pod: LocalPod) -> Mapping[str, str]:

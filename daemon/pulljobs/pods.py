@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from daemon.objects.meta import OwnerReference
 from daemon.objects.pods import Pod, PodCondition
 from daemon.pulljobs.shares import Followed
 
@@ -50,15 +49,11 @@ def _order(pod: Pod) -> Order:
 
 
 def _ordinal(pod: Pod) -> int | None:
-    owner = _controller(pod)
+    owner = pod.metadata.controller
     if owner is None or owner.kind != "StatefulSet":
         return None
     _, _, number = pod.metadata.name.rpartition("-")
     return int(number) if number.isascii() and number.isdecimal() else None
-
-
-def _controller(pod: Pod) -> OwnerReference | None:
-    return next((owner for owner in pod.metadata.owner_references if owner.controller), None)
 
 
 def _condition(pod: Pod, type_: str) -> PodCondition | None:

@@ -77,7 +77,7 @@ class Targets:
         if target.kind == _DEPLOYMENT:
             await self._learn(pods)
         uid = target.metadata.uid
-        return [pod for pod in pods if self._is_of(uid, _controller(pod))]
+        return [pod for pod in pods if self._is_of(uid, pod.metadata.controller)]
 
     def _is_of(self, uid: str, owner: OwnerReference | None) -> bool:
         return owner is not None and (owner.uid == uid or self._deployments.get(owner.uid) == uid)
@@ -86,7 +86,7 @@ class Targets:
         """Learn which Deployments control the ReplicaSets that control *pods*."""
         unknown: dict[str, Key] = {}
         for pod in pods:
-            owner = _controller(pod)
+            owner = pod.metadata.controller
             if owner is not None and owner.kind == "ReplicaSet" and owner.uid not in self._deployments:
                 unknown[owner.uid] = Key(pod.metadata.namespace, owner.name)
         limit = asyncio.Semaphore(_AT_ONCE)
@@ -98,10 +98,6 @@ class Targets:
                 found = await self._client.get(TARGETS[_REPLICA_SET], key)
             except MissingError:
                 return
-        owner = next((each for each in found.metadata.owner_references if each.controller), None)
+        owner = found.metadata.controller
         if found.metadata.uid == uid:
             self._deployments[uid] = owner.uid if owner is not None else ""
-
-
-def _controller(pod: LocalPod) -> OwnerReference | None:
-    return next((each for each in pod.metadata.owner_references if each.controller), None)

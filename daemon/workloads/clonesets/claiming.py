@@ -11,7 +11,7 @@ from daemon.kube.errors import ApiError
 from daemon.kube.patches import strategic_merge_patch
 from daemon.localpods.indexes import ORPHANS
 from daemon.objects.local_pods import LocalPod
-from daemon.objects.meta import OwnerReference, selects
+from daemon.objects.meta import selects
 from daemon.objects.revisions import ControllerRevision
 from daemon.objects.workloads import CloneSet
 from daemon.workloads.clonesets.history import is_named_for
@@ -22,24 +22,19 @@ from daemon.workloads.clonesets.surroundings import UNCONTROLLED, SetSurrounding
 
 def controllers_of(obj: Any) -> tuple[str, ...]:
     """Under what the index BY_CONTROLLER files an object: the UID of its controller."""
-    found = controller_of(obj)
+    found = obj.metadata.controller
     return (found.uid,) if found is not None else ()
 
 
 def uncontrolled(obj: Any) -> tuple[str, ...]:
     """Under what the index UNCONTROLLED files an object: its namespace, if nobody controls it."""
-    return (obj.metadata.namespace,) if controller_of(obj) is None else ()
+    return (obj.metadata.namespace,) if obj.metadata.controller is None else ()
 
 
 def instances_of(claim: Any) -> tuple[str, ...]:
     """Under what the index BY_INSTANCE files a claim: the pod of a set that it belongs to."""
     id_ = claim.metadata.labels.get(names.INSTANCE_ID_LABEL, "")
     return tuple(instance(uid, id_) for uid in controllers_of(claim) if id_)
-
-
-def controller_of(obj: Any) -> OwnerReference | None:
-    """The owner that controls the object."""
-    return next((each for each in obj.metadata.owner_references if each.controller), None)
 
 
 class Claiming:

@@ -15,7 +15,7 @@ from daemon.localpods.indexes import orphans_of
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key, selects
 from daemon.objects.workloads import CloneSet
-from daemon.workloads.clonesets.claiming import Claiming, controller_of
+from daemon.workloads.clonesets.claiming import Claiming
 from daemon.workloads.clonesets.lifecycle import Turn, by_itself
 from daemon.workloads.clonesets.moving import Moving
 from daemon.workloads.clonesets.orphans import Orphans
@@ -79,7 +79,7 @@ class CloneSets:
 
     def _on_owned(self, before: Any, after: Any) -> None:
         for obj in (before, after):
-            owner = controller_of(obj) if obj is not None else None
+            owner = obj.metadata.controller if obj is not None else None
             if owner is not None and owner.kind == "CloneSet":
                 self._gather(Key(obj.metadata.namespace, owner.name))
         if after is not None and isinstance(after, LocalPod) and orphans_of(after):

@@ -14,7 +14,6 @@ from daemon.kube.errors import ForbiddenError, RefusedError, ServerError
 from daemon.objects.local_pods import LocalPod
 from daemon.objects.meta import Key
 from daemon.objects.workloads import CloneSet
-from daemon.workloads.clonesets.claiming import controller_of
 from daemon.workloads.clonesets.history import labels_for, named
 from daemon.workloads.clonesets.lifecycle import after_update, during_update
 from daemon.workloads.clonesets.orders import Order, Orders
@@ -269,7 +268,7 @@ class Stepping:
         return is_changing(pod, self._around.now())
 
     def _set_of(self, pod: LocalPod) -> CloneSet | None:
-        owner = controller_of(pod)
+        owner = pod.metadata.controller
         found = self._around.sets.get(Key(pod.metadata.namespace, owner.name)) if owner is not None else None
         return found if found is not None and owner is not None and found.metadata.uid == owner.uid else None
 
